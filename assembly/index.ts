@@ -1,0 +1,3 @@
+// The ABI of the core: what this file exports is what src/runtime can call. Conventions are in docs/architecture.md, "Kernels".
+export { fill_f32, copy_f32 } from './basic'
+export { set_scratch } from './scratch'

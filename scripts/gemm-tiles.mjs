@@ -1,0 +1,2 @@
+// Generates assembly/gemm-tiles.ts, the register-tile micro-kernels of the GEMM.
+export function generateTiles() {}
