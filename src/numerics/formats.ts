@@ -1,0 +1,57 @@
+// The element and scale formats as data: everything a codec needs, so that encode, decode, tables and tests share one source.
+// Values: OCP Microscaling Formats (MX) v1.0 for E4M3, E5M2, E3M2, E2M3, E2M1, INT8 and E8M0; IEEE 754 for fp16; AMD CDNA3 ISA for the fnuz pair.
+
+/** A sign / exponent / mantissa floating-point format. */
+export interface FloatFormat {
+  readonly kind: 'float'
+  readonly name: string
+  readonly bits: number
+  /** Exponent field width. */
+  readonly expBits: number
+  /** Fraction field width. */
+  readonly manBits: number
+  readonly bias: number
+  /** Largest finite value. */
+  readonly max: number
+  /** floor(log2(max)): what an MX scale rule subtracts. */
+  readonly emax: number
+  /** Which codes are special. `ieee`: top exponent = Inf and NaNs. `nan-only`: S.1..1 alone is NaN. `none`: every code is finite. `fnuz`: the code of -0 is the one NaN. */
+  readonly specials: 'ieee' | 'nan-only' | 'none' | 'fnuz'
+}
+
+/** Sign-magnitude fixed point as microxcaling uses it (and OCP INT8 without the code -128): value = integer * 2^-(bits - 2). */
+export interface IntFormat {
+  readonly kind: 'int'
+  readonly name: string
+  readonly bits: number
+  readonly max: number
+  readonly emax: 0
+}
+
+export type Format = FloatFormat | IntFormat
+
+const float = (name: string, expBits: number, manBits: number, specials: FloatFormat['specials'], bias = 2 ** (expBits - 1) - 1): FloatFormat => {
+  const top = 2 ** expBits - 1 - bias - (specials === 'ieee' ? 1 : 0)
+  const max = 2 ** top * (2 - 2 ** -manBits * (specials === 'nan-only' ? 2 : 1))
+  return { kind: 'float', name, bits: 1 + expBits + manBits, expBits, manBits, bias, max, emax: top, specials }
+}
+const int = (name: string, bits: number): IntFormat => ({ kind: 'int', name, bits, max: (2 ** (bits - 1) - 1) / 2 ** (bits - 2), emax: 0 })
+
+/** Every format by its OCP (or usual) name, lower case. */
+export const formats = {
+  e4m3: float('e4m3', 4, 3, 'nan-only'),
+  e5m2: float('e5m2', 5, 2, 'ieee'),
+  e3m2: float('e3m2', 3, 2, 'none'),
+  e2m3: float('e2m3', 2, 3, 'none'),
+  e2m1: float('e2m1', 2, 1, 'none'),
+  int8: int('int8', 8),
+  int4: int('int4', 4),
+  int2: int('int2', 2),
+  bf16: float('bf16', 8, 7, 'ieee'),
+  fp16: float('fp16', 5, 10, 'ieee'),
+  tf32: float('tf32', 8, 10, 'ieee'),
+  e4m3fnuz: float('e4m3fnuz', 4, 3, 'fnuz', 8),
+  e5m2fnuz: float('e5m2fnuz', 5, 2, 'fnuz', 16),
+} as const satisfies Record<string, Format>
+
+export type FormatName = keyof typeof formats
