@@ -1,0 +1,67 @@
+// Every choice a quantizer makes, by name: how an element is rounded, how a block scale is chosen, what happens to zeros and non-finite values.
+// Types only; the named combinations that libraries and vendors use are in profiles.ts, the arithmetic is in src/oracle and assembly/.
+//
+// MX block quantization (OCP MX v1.0 section 6.3), for a block V of a format with largest exponent emax:
+//   e = exponent(max |V_i|), chosen by `scaleRule`;  X = 2^clamp(e - emax);  P_i = round(V_i / X), saturating at the format's maximum;  output X * P_i.
+// A block that holds Inf or NaN, or whose scale exceeds the scale format, becomes NaN in every element (E8M0 code 255).
+import type { FormatName } from './formats.ts'
+
+/**
+ * To which neighbour a value between two codes goes. `nearest-away`: halves away from zero (microxcaling calls it "nearest").
+ * `toward-zero`: truncation (microxcaling's "floor"). `stochastic`: magnitude plus random bits, then truncation, as PTX cvt.rs.
+ */
+export type Rounding = 'nearest-even' | 'nearest-away' | 'toward-zero' | 'stochastic'
+
+/**
+ * Block exponent from amax = max |V_i|, before emax is subtracted. `floor`: floor(log2 amax) (OCP). `ceil`: rounded up. `even`: floor after rounding amax
+ * to the element's mantissa width, halves up (AMD Quark, torchao EVEN). `rceil`: the scale itself, amax / max, rounded up (cuBLAS, TransformerEngine).
+ */
+export type ScaleRule = 'floor' | 'ceil' | 'even' | 'rceil'
+
+/**
+ * Add one to the block exponent where the largest element would saturate, that is where its significand exceeds the format's (1.75 for E4M3).
+ * `intended`: one decision per block. `as-released`: the defect in the code released with arXiv 2506.20752, which takes the maximum over the blocks
+ * at each position within a block, so that exponents differ inside a block.
+ */
+export type Bump = 'none' | 'intended' | 'as-released'
+
+/** What an implementation does where the formula above leaves room, or where it departs from the formula. */
+export interface Arithmetic {
+  /** floor(log2 x): `bits` reads the exponent field; `torch-log2` takes floor of a float32 log2, one too high for 7456 values just below a power of two. */
+  readonly exponent: 'bits' | 'torch-log2'
+  /** `exact` decides halves exactly; `add-half` computes floor(fl(t + 0.5)), which takes t = 0.5 - 2^-25 up to 1. Nearest roundings only. */
+  readonly half: 'exact' | 'add-half'
+  /** Sign of a zero result. `preserve`: the input's. `torch`: +0 for an input -0, -0 for a negative value rounded to zero. `positive`: always +0. */
+  readonly zeroSign: 'preserve' | 'torch' | 'positive'
+  /** A NaN element outside a block: `propagate`, or `truncate`: Inf if its payload lies in the discarded bits alone. (Inside a block NaN poisons the block.) */
+  readonly nan: 'propagate' | 'truncate'
+}
+
+/** Quantizes blocks of one format along an axis with one power-of-two scale per block. */
+export interface BlockQuantizer extends Arithmetic {
+  readonly kind: 'mx'
+  readonly format: FormatName
+  /** Elements per block along the axis; the last block of an axis may be shorter. 0: the whole axis is one block. Two axes: tiles of blockSize x blockSize. */
+  readonly blockSize: number
+  readonly scaleRule: ScaleRule
+  readonly rounding: Rounding
+  readonly bump: Bump
+  /** Width of the scale's exponent: it is clamped to [-(2^(scaleBits-1) - 1), ...], NaN above. 8 is E8M0. */
+  readonly scaleBits: number
+  /** Treat a block whose maximum is an f32 subnormal as zero. */
+  readonly flushSubnormals: boolean
+  /** `stochastic` only: random bits added to each element's discarded bits. */
+  readonly randomBits: 8 | 16
+}
+
+/** Rounds each element by itself to a sign/exponent/mantissa format with Inf; overflow goes to Inf, the result is f32. */
+export interface ElementRounding extends Arithmetic {
+  readonly kind: 'element'
+  /** 8 (bfloat family: bf16 has manBits 7) or 5 (fp family: fp16 has manBits 10). */
+  readonly expBits: 8 | 5
+  /** Fraction bits, 1..23. 23 with expBits 8 is the identity. */
+  readonly manBits: number
+  readonly rounding: Exclude<Rounding, 'stochastic'>
+  /** Subnormals of the target format: kept, or inputs below its smallest normal flushed to zero before rounding. */
+  readonly subnormals: 'keep' | 'flush'
+}
