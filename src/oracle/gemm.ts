@@ -1,0 +1,27 @@
+// The definition of the strict f32 matrix product: the naive triple loop. Each output is one sequential sum over k, starting from +0 (or from the
+// present value of c): the product is rounded to f32, then the sum is rounded to f32.
+
+export interface OracleOperand {
+  readonly data: ArrayLike<number>
+  /** Index of the first element; default 0. */
+  readonly offset?: number
+  /** Elements between neighbours down a column of the matrix, and along a row. */
+  readonly rowStride: number
+  readonly colStride: number
+}
+
+/** C[M,N] = A[M,K] B[K,N] (+ C). `c` is written in place; only `c.data` need be a Float32Array. */
+export function gemm(a: OracleOperand, b: OracleOperand, c: OracleOperand & { data: Float32Array }, M: number, N: number, K: number, accumulate = false): void {
+  const { offset: a0 = 0 } = a, { offset: b0 = 0 } = b, { offset: c0 = 0 } = c
+  for (let m = 0; m < M; m++) {
+    for (let n = 0; n < N; n++) {
+      const at = c0 + m * c.rowStride + n * c.colStride
+      let sum = accumulate ? c.data[at]! : 0
+      for (let k = 0; k < K; k++) {
+        const product = Math.fround(a.data[a0 + m * a.rowStride + k * a.colStride]! * b.data[b0 + k * b.rowStride + n * b.colStride]!)
+        sum = Math.fround(sum + product)
+      }
+      c.data[at] = sum
+    }
+  }
+}
