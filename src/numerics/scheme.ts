@@ -9,14 +9,16 @@
 // What would surprise: in the named pairs (`e4m3/e4m3` = weights / activations) gradients and stashed activations take the *activation* format,
 // as in the language-model runs of arXiv 2506.20752; and the layer norm is bf16 there, never MX, as in the code that produced the paper.
 import { lookup } from '../errors.ts'
+import type { FormatName } from './formats.ts'
+import type { Bump, Rounding, ScaleRule } from './quantizer.ts'
 
 /** Formats a GEMM operand can take. `bf16`: elementwise bfloat16 rounding, no shared scale. null: left as it is. */
-export const elementFormats = ['e4m3', 'e5m2', 'e3m2', 'e2m3', 'e2m1', 'int8', 'int4', 'int2', 'bf16'] as const
+export const elementFormats = ['e4m3', 'e5m2', 'e3m2', 'e2m3', 'e2m1', 'int8', 'int4', 'int2', 'bf16'] as const satisfies readonly FormatName[]
 export type ElementFormat = typeof elementFormats[number]
 
-export const roundings = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic'] as const
-export const scaleRules = ['floor', 'ceil', 'even', 'rceil'] as const
-export const bumps = ['none', 'intended', 'as-released'] as const
+export const roundings = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic'] as const satisfies readonly Rounding[]
+export const scaleRules = ['floor', 'ceil', 'even', 'rceil'] as const satisfies readonly ScaleRule[]
+export const bumps = ['none', 'intended', 'as-released'] as const satisfies readonly Bump[]
 export const vectorPrecisions = ['fp32', 'bf16'] as const
 export const layerNormPrecisions = ['fp32', 'bf16', 'mx', 'bf16-half'] as const
 export const activationPrecisions = ['exact', 'bf16', 'sigmoid-form', 'as-released'] as const
