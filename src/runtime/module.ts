@@ -5,8 +5,11 @@ import type { instantiate as instantiateKernels } from '../../build/kernels.js'
 import type { instantiate as instantiateRelaxed } from '../../build/relaxed.js'
 import { RunError } from '../errors.ts'
 
+type Strict = Awaited<ReturnType<typeof instantiateKernels>>
+type Relaxed = Awaited<ReturnType<typeof instantiateRelaxed>>
+
 /** The exports of assembly/index.ts and assembly/relaxed.ts, typed from the AssemblyScript sources by the build. */
-export type Kernels = Omit<Awaited<ReturnType<typeof instantiateKernels>> & Awaited<ReturnType<typeof instantiateRelaxed>>, 'memory'>
+export type Kernels = Omit<Strict & Omit<Relaxed, keyof Strict>, 'memory'>
 export type KernelName = keyof Kernels & string
 
 /** A kernel's own arguments: its parameters without the trailing `begin, end`. */
@@ -46,11 +49,11 @@ export function moduleHashes(): Record<string, string> {
   return Object.fromEntries(Object.entries(modules).map(([name, { sha256 }]) => [name, sha256]))
 }
 
-/** One thread's instance of the core over `memory`, its scratch area at `scratchPtr`. Without relaxed SIMD only the strict kernels are present. */
+/** One thread's instance of the core over `memory`, its scratch area at `scratchPtr`. A kernel of the relaxed module replaces the strict one of its name. */
 export function instantiate(core: CoreModules, memory: WebAssembly.Memory, scratchPtr: number): Kernels {
   const imports = { env: { memory, abort: () => { throw new RunError('the core aborted') } } }
   const all: Record<string, unknown> = {}
-  for (const module of [core.relaxed, core.kernels]) {
+  for (const module of [core.kernels, core.relaxed]) {
     if (!module) continue
     const { exports } = new WebAssembly.Instance(module, imports)
     const { _start, set_scratch } = exports as { _start?: () => void, set_scratch: (ptr: number) => void }

@@ -1,0 +1,38 @@
+// When is every product a * b of two packed blocks exact in f32? Then a fused multiply-add and a product followed by a sum round alike, bit for bit.
+//
+// Let every nonzero value of a block be an integer of at most `width` bits times 2^low or a larger power of two, and below 2^high. Products are exact if
+//   width_a + width_b <= 24   (the significand of f32),
+//   low_a + low_b >= -149     (the last bit of a subnormal), and
+//   high_a + high_b <= 128    (no overflow: a fused sum would see the product before it became infinite).
+// MX, FP8 and bf16 values have 3 to 8 bits; only products near the ends of the range fail. Infinities and NaN need no rule: fused or not, they give the
+// same; their exponent field (255) merely makes `high` large.
+
+/** The three numbers of the block last scanned. */
+export let width: i32 = 0
+export let low: i32 = 0
+export let high: i32 = 0
+
+/** Set width, low and high for the f32 values in [from, end); a multiple of 16 bytes. */
+export function scan(from: usize, end: usize): void {
+  let any = i32x4.splat(0)
+  let most = any
+  let least = i32x4.splat(-1)
+  const magnitude = i32x4.splat(0x7fffffff), one = i32x4.splat(1)
+  for (; from < end; from += 16) {
+    const x = v128.and(v128.load(from), magnitude)
+    any = v128.or(any, x)
+    most = i32x4.max_u(most, x)
+    least = i32x4.min_u(least, i32x4.sub(x, one)) // zero becomes the largest unsigned integer, so it never counts
+  }
+  any = v128.or(any, v128.shuffle<i32>(any, any, 2, 3, 0, 1))
+  any = v128.or(any, v128.shuffle<i32>(any, any, 1, 0, 3, 2))
+  most = i32x4.max_u(most, v128.shuffle<i32>(most, most, 2, 3, 0, 1))
+  most = i32x4.max_u(most, v128.shuffle<i32>(most, most, 1, 0, 3, 2))
+  least = i32x4.min_u(least, v128.shuffle<i32>(least, least, 2, 3, 0, 1))
+  least = i32x4.min_u(least, v128.shuffle<i32>(least, least, 1, 0, 3, 2))
+  const trailing = ctz((i32x4.extract_lane(any, 0) & 0x7fffff) | 0x800000)
+  const exponent = (i32x4.extract_lane(least, 0) + 1) >>> 23 // a subnormal's field is 0, its unit that of field 1
+  width = 24 - trailing
+  low = max(exponent, 1) - 150 + trailing
+  high = (i32x4.extract_lane(most, 0) >>> 23) - 126
+}
