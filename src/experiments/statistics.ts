@@ -20,7 +20,8 @@ export function quantile(values: ArrayLike<number>, q: number): number {
   if (!values.length) return NaN
   const sorted = Float64Array.from(values).sort()
   const h = (sorted.length - 1) * q, i = Math.floor(h)
-  return i + 1 < sorted.length ? sorted[i]! + (h - i) * (sorted[i + 1]! - sorted[i]!) : sorted[i]!
+  const here = sorted[i]!, next = sorted[i + 1] ?? here
+  return h === i || here === next ? here : here + (h - i) * (next - here)
 }
 
 export const median = (values: ArrayLike<number>): number => quantile(values, 0.5)
