@@ -1,13 +1,20 @@
 // What every executor offers, and the inline one: a single thread, no node: imports, used by the edge entry and as the reference for the pool.
 import { Arena } from './memory.ts'
-import { instantiate, loadModules, type CoreModules, type KernelArgs, type KernelName, type Kernels } from './module.ts'
-import { Program } from './program.ts'
+import { instantiate, type CoreModules, type KernelArgs, type KernelName, type Kernels } from './instance.ts'
+import { loadModules } from './module.ts'
+import type { Program } from './program.ts'
+import { BREATH, Walker, breathe, failure, plan, spans, type Part, type Span } from './walk.ts'
 
 export interface Executor {
   readonly arena: Arena
   readonly threads: number
-  /** Walk the program once. Resolves when every call is done; rejects with RunError if a kernel or a worker failed. */
+  /**
+   * Walk the program once. Resolves when every call is done; rejects with RunError if a kernel or a worker failed. Lets the event loop turn at least
+   * every 50 ms of such walks, so `while (!stopped) await run(step)` answers a signal handler that sets `stopped`.
+   */
   run(program: Program): Promise<void>
+  /** As run, and tells what each thread did when. */
+  trace(program: Program): Promise<Span[]>
   /** One kernel call, now, on the calling thread. For set-up, tests and small work. */
   call<K extends KernelName>(kernel: K, args: KernelArgs<K>, items: number): void
   /** Stop the threads and free what can be freed. */
@@ -21,20 +28,38 @@ export class InlineExecutor implements Executor {
   readonly threads = 1
   readonly arena: Arena
   readonly kernels: Kernels
+  readonly #plans = new WeakMap<Program, { calls: number, parts: Part[] }>()
+  readonly #walker = new Walker()
+  #breath = performance.now()
 
   constructor(modules: CoreModules = loadModules(false)) {
     this.arena = new Arena(1, modules.shared)
     this.kernels = instantiate(modules, this.arena.memory, this.arena.scratch(0))
   }
 
-  run(program: Program): Promise<void> {
+  async run(program: Program): Promise<void> {
     this.runSync(program)
-    return Promise.resolve()
+    if (performance.now() - this.#breath > BREATH) {
+      await breathe()
+      this.#breath = performance.now()
+    }
   }
 
   /** As run, without a promise. */
-  runSync(program: Program): void {
-    for (const { kernel, args, items } of program.calls) (this.kernels[kernel] as Fn)(...args, 0, items)
+  runSync(program: Program, ticks?: Float64Array): void {
+    this.#walker.begin(this.#plan(program))
+    try {
+      this.#walker.advance(ticks)
+    } catch (error) {
+      throw failure(program.calls, this.#walker.call, 0, (error as Error).message)
+    }
+  }
+
+  async trace(program: Program): Promise<Span[]> {
+    const ticks = new Float64Array(program.calls.length + 1)
+    ticks[0] = performance.now()
+    this.runSync(program, ticks.subarray(1))
+    return spans(this.#plan(program), ticks, 0)
   }
 
   call<K extends KernelName>(kernel: K, args: KernelArgs<K>, items: number): void {
@@ -42,4 +67,12 @@ export class InlineExecutor implements Executor {
   }
 
   close(): Promise<void> { return Promise.resolve() }
+
+  #plan(program: Program): Part[] {
+    const known = this.#plans.get(program)
+    if (known?.calls === program.calls.length) return known.parts
+    const parts = plan(program.calls, this.kernels, 0, 1)
+    this.#plans.set(program, { calls: program.calls.length, parts })
+    return parts
+  }
 }

@@ -4,8 +4,11 @@
 // item and combine the partials in index order in a later call.
 //
 // Emission order is execution order, so lifetimes are known while emitting: temp() reserves a buffer, free() hands it to later calls.
+//
+// Between two calls all threads meet at a barrier, unless both run on the first thread alone (no more items than one grain) or the emitter declared,
+// with nowait(), that none is needed.
 import { size, type Arena, type Tensor } from './memory.ts'
-import type { KernelArgs, KernelName } from './module.ts'
+import type { KernelArgs, KernelName } from './instance.ts'
 
 export interface Call {
   readonly kernel: KernelName
@@ -16,6 +19,11 @@ export interface Call {
   readonly grain: number
   /** Where in the model the call belongs ("layers.0.fc1.forward"), for profiles and error messages. */
   readonly label: string
+  /** No barrier is needed between the call before and this one. */
+  readonly nowait: boolean
+  /** Floating-point operations and bytes of memory traffic of the whole call, for profiles; 0 if not stated. */
+  readonly flops: number
+  readonly bytes: number
 }
 
 export class Program {
@@ -24,6 +32,8 @@ export class Program {
   #label = ''
   /** Buffers handed back by free(), by size in bytes. */
   readonly #spare: { ptr: number, bytes: number }[] = []
+  /** Inside nowait(): where its calls begin, and the buffers freed since. */
+  #nowait: { first: number, freed: Tensor[] } | null = null
 
   constructor(arena: Arena) { this.arena = arena }
 
@@ -40,12 +50,27 @@ export class Program {
 
   /** The calls emitted so far are the last to use these buffers (each one from temp(), freed once). */
   free(...tensors: Tensor[]): void {
-    for (const t of tensors) this.#spare.push({ ptr: t.ptr, bytes: Math.ceil(size(t.shape) * 4 / 64) * 64 })
+    if (this.#nowait) this.#nowait.freed.push(...tensors)
+    else for (const t of tensors) this.#spare.push({ ptr: t.ptr, bytes: Math.ceil(size(t.shape) * 4 / 64) * 64 })
   }
 
-  /** Append one kernel call. `grain`: smallest number of items worth a thread (default 1). Returns this. */
-  emit<K extends KernelName>(kernel: K, args: KernelArgs<K>, items: number, grain = 1): this {
-    if (items > 0) this.calls.push({ kernel, args, items, grain, label: this.#label })
+  /** Append one kernel call. `grain`: smallest number of items worth a thread (default 1). `cost`: of the whole call, for profiles. Returns this. */
+  emit<K extends KernelName>(kernel: K, args: KernelArgs<K>, items: number, grain = 1, cost: { flops?: number, bytes?: number } = {}): this {
+    const nowait = this.#nowait !== null && this.calls.length > this.#nowait.first
+    if (items > 0) this.calls.push({ kernel, args, items, grain, label: this.#label, nowait, flops: cost.flops ?? 0, bytes: cost.bytes ?? 0 })
+    return this
+  }
+
+  /**
+   * Put no barrier between the calls that `body` emits (OpenMP's word). The emitter promises that none is needed: memory that one of the calls writes is
+   * touched by another one only if both have the same items and grain, and then item i touches only what item i wrote. Independent calls keep that
+   * promise, and so does a chain over the rows of one matrix. Buffers freed inside are reused only after it. Nested uses are part of the outermost.
+   */
+  nowait(body: () => void): this {
+    if (this.#nowait) { body(); return this }
+    const { freed } = this.#nowait = { first: this.calls.length, freed: [] as Tensor[] }
+    try { body() } finally { this.#nowait = null }
+    this.free(...freed)
     return this
   }
 
@@ -59,9 +84,9 @@ export class Program {
   }
 }
 
-/** The items of `call` that thread `t` of `threads` computes: a multiple of the grain, in order, as even as the grain allows. */
+/** The items of `call` that thread `t` of `threads` computes: whole grains, in order, as even as that allows; the first threads get what is over. */
 export function share(call: { items: number, grain: number }, t: number, threads: number): [begin: number, end: number] {
-  const chunks = Math.ceil(call.items / call.grain)
-  const cut = (i: number) => Math.min(Math.floor(chunks * i / threads) * call.grain, call.items)
+  const grains = Math.ceil(call.items / call.grain)
+  const cut = (i: number) => Math.min((Math.floor(grains / threads) * i + Math.min(i, grains % threads)) * call.grain, call.items)
   return [cut(t), cut(t + 1)]
 }

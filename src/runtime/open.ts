@@ -1,0 +1,23 @@
+// Opening an executor in Node (also Deno and Bun): one thread runs inline, more run as a pool.
+import { availableParallelism } from 'node:os'
+import { UsageError } from '../errors.ts'
+import { InlineExecutor, type Executor } from './executor.ts'
+import { PoolExecutor } from './pool.ts'
+
+export interface OpenOptions {
+  /** How many threads compute, the calling one included; `auto` (default): as many as this process may use. Never changes a result. */
+  threads?: number | 'auto'
+}
+
+/** Threads that this process may use: its Slurm allocation, where there is one (without cgroups the system does not tell), else what the system says. */
+export function availableThreads(env: NodeJS.ProcessEnv = process.env): number {
+  const slurm = Number(env.SLURM_CPUS_PER_TASK)
+  return Number.isInteger(slurm) && slurm > 0 ? slurm : availableParallelism()
+}
+
+/** Open an executor; close() it when done, or its threads keep the process alive. Throws UsageError for a bad `threads`, RunError if the engine cannot. */
+export async function open({ threads = 'auto' }: OpenOptions = {}): Promise<Executor> {
+  const count = threads === 'auto' ? availableThreads() : threads
+  if (!Number.isInteger(count) || count < 1) throw new UsageError(`threads: ${JSON.stringify(threads)}, must be a positive integer or "auto"`)
+  return count === 1 ? new InlineExecutor() : new PoolExecutor(count)
+}
