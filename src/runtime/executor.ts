@@ -59,7 +59,7 @@ export class InlineExecutor implements Executor {
     const ticks = new Float64Array(program.calls.length + 1)
     ticks[0] = performance.now()
     this.runSync(program, ticks.subarray(1))
-    return spans(this.#plan(program), ticks, 0)
+    return spans(this.#plan(program), ticks, 0, ticks[0]!)
   }
 
   call<K extends KernelName>(kernel: K, args: KernelArgs<K>, items: number): void {

@@ -91,16 +91,19 @@ export class PoolExecutor implements Executor {
 
   async #trace(program: Program): Promise<Span[]> {
     const plans = Array.from({ length: this.threads }, (_, t) => plan(program.calls, this.kernels, t, this.threads))
-    let ticks: Float64Array[] = []
-    await this.#walk(program, ({ ticks: ptr, stride }) => {
-      ticks = plans.map((parts, t) => new Float64Array(this.arena.memory.buffer, ptr + t * stride, parts.length + 1).slice())
+    let noted: Float64Array[] = []
+    await this.#walk(program, ({ ticks, stride }) => {
+      noted = plans.map((parts, t) => new Float64Array(this.arena.memory.buffer, ticks + t * stride, parts.length + 2).slice())
     })
-    // The others note the end of the last barrier after it has let this thread go: take this thread's word for it.
-    const end = ticks[0]![plans[0]!.findLastIndex(part => part.kernel === null) + 1]! - ticks[0]![0]!
-    return plans.flatMap((parts, t) => {
-      if (t > 0 && parts.length) ticks[t]![parts.length] = ticks[t]![0]! + end
-      return spans(parts, ticks[t]!, t)
-    })
+    const [origin, start] = noted[0]! as unknown as [number, number]
+    const all = plans.map((parts, t) => spans(parts, noted[t]!.subarray(1), t, origin + start - noted[t]![0]!))
+    // A worker notes the end of the last barrier only after it has let this thread go: take this thread's word for it.
+    const end = all[0]!.findLast(span => span.call < 0)?.end
+    for (const worker of all.slice(1)) {
+      const last = worker.at(-1)
+      if (last) last.end = Math.max(last.begin, end!)
+    }
+    return all.flat()
   }
 
   /** Walk a program with the workers. Ticks are noted if there is someone to `read` them. */

@@ -30,7 +30,7 @@ export interface Command {
   /** Where the program is written out, and how many f64 long; 0 if the slot holds it already. */
   mail: number
   length: number
-  /** 0, or where thread t is to note, at ticks + t * stride, the time at which it set out and then that at which each part of its plan was done. */
+  /** 0, or where thread t is to note, at ticks + t * stride, its clock's origin, when it set out, and when each part of its plan was done. */
   ticks: number
   stride: number
 }
@@ -110,12 +110,13 @@ export class Member {
     return this.#plans[slot]!
   }
 
-  /** Where this thread notes the time after each part, having noted the present. */
+  /** Where this thread notes the time after each part, having noted its clock's origin and the present. */
   #ticks({ ticks, stride }: Command, parts: Part[]): Float64Array | undefined {
     if (!ticks) return undefined
-    const noted = new Float64Array(this.#memory.buffer, ticks + this.thread * stride, parts.length + 1)
-    noted[0] = performance.now()
-    return noted.subarray(1)
+    const noted = new Float64Array(this.#memory.buffer, ticks + this.thread * stride, parts.length + 2)
+    noted[0] = performance.timeOrigin
+    noted[1] = performance.now()
+    return noted.subarray(2)
   }
 }
 
@@ -148,7 +149,7 @@ export class Mailbox {
       new Float64Array(arena.memory.buffer, command.mail, mail.length).set(mail)
     }
     if (traced) {
-      command.stride = (2 * program.calls.length + 2) * 8
+      command.stride = (2 * program.calls.length + 3) * 8
       command.ticks = arena.allocBytes(arena.threads * command.stride)
     }
     this.#slots.delete(evicted ?? program)

@@ -85,7 +85,7 @@ export function failure(calls: readonly Call[], call: number, t: number, message
   return new RunError(`kernel ${kernel}${label && ` at ${label}`} failed on thread ${t}: ${message}`)
 }
 
-/** What a thread did from `begin` to `end`, in milliseconds since the threads set out: a share of call number `call`, or (-1) waiting at a barrier. */
+/** What a thread did from `begin` to `end`, in milliseconds since the first thread set out: a share of call number `call`, or (-1) waiting at a barrier. */
 export interface Span {
   thread: number
   call: number
@@ -93,10 +93,9 @@ export interface Span {
   end: number
 }
 
-/** The spans of one thread's plan. `ticks`: the time at which it set out, then that at which each part was done. */
-export function spans(parts: readonly Part[], ticks: Float64Array, thread: number): Span[] {
-  const since = (i: number) => ticks[i]! - ticks[0]!
-  return parts.map(({ call }, i) => ({ thread, call, begin: since(i), end: since(i + 1) }))
+/** The spans of thread `t`'s plan. `ticks`, on this thread's clock: when it set out, then when each part was done. `start`: time zero, on that clock. */
+export function spans(parts: readonly Part[], ticks: Float64Array, t: number, start: number): Span[] {
+  return parts.map(({ call }, i) => ({ thread: t, call, begin: ticks[i]! - start, end: ticks[i + 1]! - start }))
 }
 
 /** Let the event loop turn once: signals, timers and exits of workers are seen. */
