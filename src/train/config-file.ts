@@ -66,13 +66,15 @@ function applyOverride(raw: unknown, override: string): unknown {
 }
 
 /**
- * The resolved configuration of a preset or YAML file with overrides (`['steps=200', 'precision.layerNorm=mx']`), later ones winning.
+ * The resolved configuration of a preset or YAML file (null: the defaults) with patches laid over it as a file lies over what it extends, then
+ * overrides (`['steps=200', 'precision.layerNorm=mx']`), later ones winning.
  * Throws UsageError, one line, naming key, value and rule, and the place in the file.
  */
-export function loadConfig(nameOrFile: string, overrides: readonly string[] = []): RunConfig {
-  const { raw, sources } = readSources(locateConfig(nameOrFile))
+export function loadConfig(nameOrFile: string | null, overrides: readonly string[] = [], patches: readonly unknown[] = []): RunConfig {
+  const { raw, sources } = nameOrFile === null ? { raw: {}, sources: [] } : readSources(locateConfig(nameOrFile))
   const overridden = overrides.map(o => o.slice(0, o.indexOf('=')))
-  return parseConfig(overrides.reduce(applyOverride, withPrecisionDefaults(raw)), path => {
+  const patched = patches.reduce(merge, withPrecisionDefaults(raw))
+  return parseConfig(overrides.reduce(applyOverride, patched), path => {
     const key = path.join('.')
     if (overridden.some(o => key === o || key.startsWith(`${o}.`) || o.startsWith(`${key}.`))) return ` (from --set)`
     for (const { file, doc, lines } of [...sources].reverse()) {
