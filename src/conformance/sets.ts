@@ -4,4 +4,6 @@ import type { SetRunner } from './types.ts'
 
 /** Loaded on demand, so that one set's dependencies do not delay another's. */
 export const sets: Readonly<Record<string, () => Promise<{ run: SetRunner }>>> = {
+  casts: () => import('./sets/casts.ts'),
+  microxcaling: () => import('./sets/microxcaling.ts'),
 }

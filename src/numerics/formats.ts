@@ -55,3 +55,15 @@ export const formats = {
 } as const satisfies Record<string, Format>
 
 export type FormatName = keyof typeof formats
+
+/** Block-scale formats, one byte, no sign. E8M0: 2^(code - 127), 255 is NaN, no zero. UE4M3: E4M3 with its sign bit ignored. */
+export const scaleFormats = ['e8m0', 'ue4m3'] as const
+export type ScaleFormatName = typeof scaleFormats[number]
+
+/** A format as a grid of numbers: multiples of 2^(e - man) for 2^e <= |x| < 2^(e+1), of 2^(emin - man) below 2^emin, up to max. Integers are the case emin = emax = 0. */
+export interface Grid { readonly man: number, readonly emin: number, readonly emax: number, readonly max: number }
+export const grid = (f: Format): Grid =>
+  f.kind === 'int' ? { man: f.bits - 2, emin: 0, emax: 0, max: f.max } : { man: f.manBits, emin: 1 - f.bias, emax: f.emax, max: f.max }
+
+/** Has the format a code for -0? Integers (two's complement) and the fnuz formats have not. */
+export const hasNegativeZero = (f: Format): boolean => f.kind === 'float' && f.specials !== 'fnuz'

@@ -9,10 +9,10 @@ export const exact: Arithmetic = { exponent: 'bits', half: 'exact', zeroSign: 'p
 /** microxcaling 7bc4195 in PyTorch on float32 tensors (custom_cuda = False). */
 export const torchEmulation: Arithmetic = { exponent: 'torch-log2', half: 'add-half', zeroSign: 'torch', nan: 'propagate' }
 /** microxcaling 7bc4195, its compiled kernels (custom_cuda = True). */
-export const bitEmulation: Arithmetic = { exponent: 'bits', half: 'exact', zeroSign: 'positive', nan: 'truncate' }
+export const bitEmulation: Arithmetic = { exponent: 'bits', half: 'exact', zeroSign: 'positive', nan: 'as-number' }
 
 const mx: Omit<BlockQuantizer, 'format'> = {
-  ...exact, kind: 'mx', blockSize: 32, scaleRule: 'floor', rounding: 'nearest-even', bump: 'none', scaleBits: 8, flushSubnormals: false, randomBits: 16,
+  ...exact, kind: 'mx', blockSize: 32, scaleRule: 'floor', rounding: 'nearest-even', bump: 'none', scaleBits: 8, flushSubnormals: false, nanCode: 'max', randomBits: 16,
 }
 
 /** A quantizer but for its element format. */

@@ -4,6 +4,7 @@
 // MX block quantization (OCP MX v1.0 section 6.3), for a block V of a format with largest exponent emax:
 //   e = exponent(max |V_i|), chosen by `scaleRule`;  X = 2^clamp(e - emax);  P_i = round(V_i / X), saturating at the format's maximum;  output X * P_i.
 // A block that holds Inf or NaN, or whose scale exceeds the scale format, becomes NaN in every element (E8M0 code 255).
+import type { NanCode } from './cast.ts'
 import type { FormatName } from './formats.ts'
 
 /**
@@ -31,10 +32,10 @@ export interface Arithmetic {
   readonly exponent: 'bits' | 'torch-log2'
   /** `exact` decides halves exactly; `add-half` computes floor(fl(t + 0.5)), which takes t = 0.5 - 2^-25 up to 1. Nearest roundings only. */
   readonly half: 'exact' | 'add-half'
-  /** Sign of a zero result. `preserve`: the input's. `torch`: +0 for an input -0, -0 for a negative value rounded to zero. `positive`: always +0. */
+  /** Sign of a zero result. `preserve`: the input's, where the format has -0. `torch`: +0 for an input -0, -0 for a negative value rounded to zero. `positive`: always +0. */
   readonly zeroSign: 'preserve' | 'torch' | 'positive'
-  /** A NaN element outside a block: `propagate`, or `truncate`: Inf if its payload lies in the discarded bits alone. (Inside a block NaN poisons the block.) */
-  readonly nan: 'propagate' | 'truncate'
+  /** A NaN outside a block: `propagate`, or `as-number`: its payload is rounded like a fraction, so it may become Inf or 0. (Inside a block NaN poisons the block.) */
+  readonly nan: 'propagate' | 'as-number'
 }
 
 /** Quantizes blocks of one format along an axis with one power-of-two scale per block. */
@@ -50,6 +51,8 @@ export interface BlockQuantizer extends Arithmetic {
   readonly scaleBits: number
   /** Treat a block whose maximum is an f32 subnormal as zero. */
   readonly flushSubnormals: boolean
+  /** Element codes in a block that is NaN. */
+  readonly nanCode: NanCode
   /** `stochastic` only: random bits added to each element's discarded bits. */
   readonly randomBits: 8 | 16
 }
