@@ -160,7 +160,7 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
 export function typed<T extends Float32Array | Float64Array | Uint32Array | Int32Array | Uint16Array | Uint8Array | BigInt64Array>(t: RawTensor, Type: new (b: ArrayBuffer) => T): T {
   const { BYTES_PER_ELEMENT: width } = Type as unknown as { BYTES_PER_ELEMENT: number }
   if (t.bytes.length % width !== 0) refuse(`${t.bytes.length} bytes are no whole number of ${width}-byte elements`)
-  return new Type(t.bytes.slice().buffer as ArrayBuffer)
+  return new Type(new Uint8Array(t.bytes).buffer) // not slice(): a Buffer would not copy
 }
 
 /** A typed array as a tensor, uncopied. The shape defaults to one axis. */
