@@ -1,0 +1,52 @@
+// Rounding to bfloat16, values kept as f32: the Q of microxcaling's vector operators (microsoft/microxcaling 7bc4195, mx/elemwise_ops.py, bfloat = 16),
+// for kernels that round after every step and cannot afford a pass over memory per step. Bits as that library's PyTorch path gives them:
+//   halves go away from zero (its "nearest", the default) or to even;  -0 becomes +0, a negative value rounded to zero stays -0;
+//   above the largest bf16 comes Inf, but the 44 f32 values from 0x7f7fffd4 on give NaN, because there floor(log2 x) computed in f32 is 128.
+// (Its other departures, exponents one too high just below a power of two, do not change a nearest rounding.)
+
+/** How Q rounds. NONE makes Q the identity: the same chain of operations in plain f32. */
+export const AWAY: i32 = 0
+export const EVEN: i32 = 1
+export const NONE: i32 = 2
+
+const SIGNLESS = memory.data<u32>([0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff])
+const TOP = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000])
+const HALF = memory.data<u32>([0x8000, 0x8000, 0x8000, 0x8000])
+const BELOW_HALF = memory.data<u32>([0x7fff, 0x7fff, 0x7fff, 0x7fff])
+const ONE_BIT = memory.data<u32>([1, 1, 1, 1])
+const NAN = memory.data<u32>([0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000])
+const INF = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000])
+const LAST_OK = memory.data<u32>([0x7f7fffd3, 0x7f7fffd3, 0x7f7fffd3, 0x7f7fffd3])
+
+/**
+ * Q of a value that is no NaN with a payload of ones and not within 44 ulp of the largest f32. That holds for the sum, product, quotient, square root
+ * and exponential of bf16 values: no such result has 19 leading ones in its significand, and a fresh NaN is 0x7fc00000, which survives. `rounding`: a constant.
+ */
+// @ts-ignore: decorator
+@inline
+export function roundStep(x: v128, rounding: i32): v128 {
+  if (rounding == NONE) return x
+  const bits = f32x4.add(x, f32x4.splat(0)) // -0 becomes +0
+  if (rounding == EVEN) {
+    const odd = v128.and(i32x4.shr_u(bits, 16), v128.load(ONE_BIT))
+    return v128.and(i32x4.add(i32x4.add(bits, v128.load(BELOW_HALF)), odd), v128.load(TOP))
+  }
+  return v128.and(i32x4.add(bits, v128.load(HALF)), v128.load(TOP))
+}
+
+/** Q of any value. NaN comes out as 0x7fc00000. */
+// @ts-ignore: decorator
+@inline
+export function round(x: v128, rounding: i32): v128 {
+  if (rounding == NONE) return x
+  const magnitude = v128.and(x, v128.load(SIGNLESS))
+  const bad = v128.and(i32x4.gt_s(magnitude, v128.load(LAST_OK)), i32x4.ne(magnitude, v128.load(INF)))
+  return v128.bitselect(v128.load(NAN), roundStep(x, rounding), bad)
+}
+
+/** Q of one value. */
+export function roundOne(x: f32, rounding: i32): f32 {
+  if (rounding == NONE) return x
+  const v = f32x4.splat(x)
+  return f32x4.extract_lane(rounding == EVEN ? round(v, EVEN) : round(v, AWAY), 0)
+}

@@ -1,0 +1,17 @@
+// Ragged ends: the last 1..3 elements of a range go through the same four-lane arithmetic as the rest, so that a tail has no formula of its own.
+
+/** The first `n` (1..3) f32 at `ptr` in lanes 0..n-1, zero above. Reads nothing beyond them. */
+export function loadPart(ptr: usize, n: i32): v128 {
+  if (n == 1) return v128.load32_zero(ptr)
+  const two = v128.load64_zero(ptr)
+  return n == 2 ? two : v128.load_lane<f32>(ptr, two, 2, 8)
+}
+
+/** Store lanes 0..n-1 (n = 1..3). Writes nothing beyond them. */
+export function storePart(ptr: usize, x: v128, n: i32): void {
+  if (n == 1) v128.store_lane<f32>(ptr, x, 0)
+  else {
+    v128.store_lane<u64>(ptr, x, 0)
+    if (n == 3) v128.store_lane<f32>(ptr, x, 2, 8)
+  }
+}

@@ -1,0 +1,49 @@
+// Activation functions: y = f(x) and dx = dy f'(x), everything the backward pass needs recomputed from x.
+//   exact         f32; gelu = x Phi(x), the erf form
+//   bf16          microxcaling's chain (7bc4195, mx/activations.py): every primitive step rounded to bf16; its gelu is
+//                 x sigmoid(1.59375 (x + 0.044677734 x^3)). `backward: 'fp32'` leaves the backward's own steps unrounded (quantize_backprop = False)
+//   sigmoid-form  that gelu formula in plain f32, forward and backward; every other function as exact
+// swiglu is gated: x [R, 2h] = (a, b) row by row, y [R, h] = a silu(b), the mode applies to silu and the product is plain f32.
+import { UsageError, lookup } from '../errors.ts'
+import type { Tensor } from '../runtime/memory.ts'
+import type { Program } from '../runtime/program.ts'
+import { chainCode, type ChainRounding } from './rounding.ts'
+import { ELEMENT_GRAIN, hasSize, matrixShape, rowGrain, sameSize } from './shapes.ts'
+
+/** Kind codes of assembly/activation.ts. `gelu-first-order`: x sigmoid(1.703125 x), in the bf16 and sigmoid-form modes only. */
+const kinds = { linear: 0, relu: 1, relu6: 2, leaky_relu: 3, gelu: 4, silu: 5, sigmoid: 6, tanh: 7, 'gelu-first-order': 8 } as const
+export type ActivationName = keyof typeof kinds
+
+export type ActivationMode =
+  | { readonly kind: 'exact' }
+  | { readonly kind: 'bf16', readonly rounding: ChainRounding, readonly backward: 'bf16' | 'fp32' }
+  | { readonly kind: 'sigmoid-form' }
+
+const EXACT = 3
+const forwardCode = (mode: ActivationMode): number => mode.kind === 'exact' ? EXACT : mode.kind === 'sigmoid-form' ? chainCode.none : chainCode[mode.rounding]
+const backwardCode = (mode: ActivationMode): number => mode.kind === 'bf16' && mode.backward === 'bf16' ? chainCode[mode.rounding] : chainCode.none
+
+function kindCode(name: ActivationName, mode: ActivationMode): number {
+  const kind = lookup<number>(kinds, name, 'activation')
+  if (name === 'gelu-first-order' && mode.kind === 'exact') throw new UsageError('activation gelu-first-order has no exact mode: use bf16 or sigmoid-form')
+  return kind
+}
+
+/** Emit y = f(x). Shapes equal; swiglu: x [R, 2h], y [R, h]. y may be x (not for swiglu). `slope`: leaky_relu's. */
+export function activationForward(p: Program, name: ActivationName | 'swiglu', mode: ActivationMode, { x, y }: { x: Tensor, y: Tensor }, slope = 0.01): void {
+  if (name === 'swiglu') {
+    const [rows, width] = matrixShape(y)
+    hasSize('swiglu', 'x', x, 2 * rows * width)
+    p.emit('swiglu_forward', [forwardCode(mode), x.ptr, y.ptr, width], rows, rowGrain(width))
+  } else p.emit('activation_forward', [kindCode(name, mode), forwardCode(mode), slope, x.ptr, y.ptr], sameSize(name, { x, y }), ELEMENT_GRAIN)
+}
+
+/** Emit dx = dy f'(x) from the forward's input x. dx may be dy (not for swiglu: dx [R, 2h], dy [R, h]). */
+export function activationBackward(p: Program, name: ActivationName | 'swiglu', mode: ActivationMode, { x, dy, dx }: { x: Tensor, dy: Tensor, dx: Tensor }, slope = 0.01): void {
+  if (name === 'swiglu') {
+    const [rows, width] = matrixShape(dy)
+    hasSize('swiglu', 'x', x, 2 * rows * width)
+    hasSize('swiglu', 'dx', dx, 2 * rows * width)
+    p.emit('swiglu_backward', [forwardCode(mode), backwardCode(mode), x.ptr, dy.ptr, dx.ptr, width], rows, rowGrain(width))
+  } else p.emit('activation_backward', [kindCode(name, mode), forwardCode(mode), backwardCode(mode), slope, x.ptr, dy.ptr, dx.ptr], sameSize(name, { x, dy, dx }), ELEMENT_GRAIN)
+}

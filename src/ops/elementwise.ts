@@ -1,0 +1,32 @@
+// Elementwise arithmetic in plain f32. Outputs may be one of the inputs.
+import { UsageError } from '../errors.ts'
+import type { ElementRounding } from '../numerics/quantizer.ts'
+import type { Tensor } from '../runtime/memory.ts'
+import type { Program } from '../runtime/program.ts'
+import { fusedCode } from './rounding.ts'
+import { ELEMENT_GRAIN, hasSize, matrixShape, rowGrain, sameSize } from './shapes.ts'
+
+/** out = a + b. */
+export function add(p: Program, a: Tensor, b: Tensor, out: Tensor): void { p.emit('add_f32', [a.ptr, b.ptr, out.ptr], sameSize('add', { a, b, out }), ELEMENT_GRAIN) }
+/** out = a - b. */
+export function sub(p: Program, a: Tensor, b: Tensor, out: Tensor): void { p.emit('sub_f32', [a.ptr, b.ptr, out.ptr], sameSize('sub', { a, b, out }), ELEMENT_GRAIN) }
+/** out = a * b. */
+export function mul(p: Program, a: Tensor, b: Tensor, out: Tensor): void { p.emit('mul_f32', [a.ptr, b.ptr, out.ptr], sameSize('mul', { a, b, out }), ELEMENT_GRAIN) }
+/** out = factor * x; the factor is rounded to f32. */
+export function scale(p: Program, x: Tensor, factor: number, out: Tensor): void { p.emit('scale_f32', [x.ptr, factor, out.ptr], sameSize('scale', { x, out }), ELEMENT_GRAIN) }
+/** y = y + alpha x, product rounded, then sum; alpha is rounded to f32. */
+export function axpy(p: Program, alpha: number, x: Tensor, y: Tensor): void { p.emit('axpy_f32', [alpha, x.ptr, y.ptr], sameSize('axpy', { x, y }), ELEMENT_GRAIN) }
+/** out = x. */
+export function copy(p: Program, x: Tensor, out: Tensor): void { p.emit('copy_f32', [out.ptr, x.ptr], sameSize('copy', { x, out }), ELEMENT_GRAIN) }
+/** out = value everywhere. */
+export function fill(p: Program, out: Tensor, value: number): void { p.emit('fill_f32', [out.ptr, value], sameSize('fill', { out }), ELEMENT_GRAIN) }
+
+/** out [R, C] = Q(x [R, C] + row [C]), Q = `round` or nothing. */
+export function addRow(p: Program, x: Tensor, row: Tensor, out: Tensor, round: ElementRounding | null = null): void {
+  const [rows, columns] = matrixShape(x)
+  sameSize('addRow', { x, out })
+  hasSize('addRow', 'row', row, columns)
+  const code = fusedCode(round)
+  if (code === null) throw new UsageError('addRow: this rounding has no fused kernel')
+  p.emit('add_row_f32', [x.ptr, row.ptr, out.ptr, columns, code], rows, rowGrain(columns))
+}
