@@ -2,13 +2,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { parquetReadObjects } from 'hyparquet'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { attempts, claim, Claim } from '../../src/experiments/claim.ts'
 import { collect, tableCsv, tableParquet } from '../../src/experiments/collect.ts'
-import { availableCores, divideCores, runLocally } from '../../src/experiments/executors/local.ts'
+import { divideCores, runLocally } from '../../src/experiments/executors/local.ts'
 import { runOne, trainCommand } from '../../src/experiments/executors/run.ts'
+import { arrayScript, missingPrograms, submitToSlurm } from '../../src/experiments/executors/slurm.ts'
 import { manifest, SweepFolder, type Resolve } from '../../src/experiments/manifest.ts'
 import { parseSweep } from '../../src/experiments/sweep.ts'
 import { merge } from '../../src/train/config.ts'
@@ -30,7 +31,6 @@ describe('local executor', () => {
   it('divides the cores and never starts more threads than there are', async () => {
     expect(divideCores(8, 3)).toEqual([3, 3, 2])
     expect(() => divideCores(2, 3)).toThrow('--jobs 3: this machine gives 2 cores, and each job needs one')
-    expect(availableCores({ SLURM_CPUS_PER_TASK: '3' })).toBe(3)
     const sweep = make('msPerStep: 20\nseeds: 6')
     await runLocally(sweep, sweep.entries, { command, jobs: 3, cores: 4 })
     const runs = sweep.entries.map(e => ({ ...starts(sweep, e.index)[0], end: Number(readFileSync(join(sweep.runFolder(e), 'ends.log'), 'utf8')) }))
@@ -68,6 +68,18 @@ describe('local executor', () => {
   it('says when the program cannot be started', async () => {
     const sweep = make('seeds: 1')
     expect(await runOne(sweep, sweep.entry(0), { command: () => ['no-such-program'], threads: 1 })).toMatchObject({ result: 'failed', detail: expect.stringContaining('could not start no-such-program') })
+  })
+})
+
+describe('slurm executor', () => {
+  it('names the programs that are missing', () => {
+    expect(missingPrograms(['node', 'no-such-program', 'sh'], '/usr/bin:/bin:' + dirname(process.execPath))).toEqual(['no-such-program'])
+    const path = process.env.PATH
+    process.env.PATH = folder
+    try { expect(() => submitToSlurm(make('seeds: 1'), [], { blockscale: [] })).toThrow('--executor slurm: sbatch, scontrol, squeue not found in PATH') } finally { process.env.PATH = path }
+  })
+  it('quotes what it puts into the batch script', () => {
+    expect(arrayScript("/it's here", '/t', { blockscale: ['node', 'a b'], cpusPerTask: 3, time: '1:00' })).toMatch(/--cpus-per-task=3\n(.*\n)*#SBATCH --time=1:00\n(.*\n)*'node' 'a b' 'sweep' 'run' '\/it'\\''s here' --index/)
   })
 })
 

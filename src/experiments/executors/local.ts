@@ -1,14 +1,8 @@
 // Runs of a sweep on this machine: `jobs` child processes at a time, the cores divided among them, never more threads than cores.
-import { availableParallelism } from 'node:os'
 import { UsageError } from '../../errors.ts'
+import { availableThreads } from '../../runtime/open.ts'
 import type { ManifestEntry, SweepFolder } from '../manifest.ts'
 import { runOne, type RunOptions, type RunResult } from './run.ts'
-
-/** Cores this process may use: what Slurm gave it, else what the system says. Without cgroups the system counts cores that Slurm gave to others. */
-export function availableCores(env: NodeJS.ProcessEnv = process.env): number {
-  const given = Number(env.SLURM_CPUS_PER_TASK)
-  return Number.isInteger(given) && given > 0 ? given : availableParallelism()
-}
 
 /** Threads for each of `jobs` jobs on `cores` cores; the first ones get the remainder. Throws UsageError if there are more jobs than cores. */
 export function divideCores(cores: number, jobs: number): number[] {
@@ -26,7 +20,7 @@ export interface LocalOptions extends Omit<RunOptions, 'threads'> {
 
 /** Do the given runs, in order, `jobs` at a time. A run that fails does not stop the others; aborting starts no more and interrupts those under way. */
 export async function runLocally(sweep: SweepFolder, entries: readonly ManifestEntry[], options: LocalOptions): Promise<Map<ManifestEntry, RunResult>> {
-  const { cores = availableCores(), jobs = 1, onStart, onEnd, ...run } = options
+  const { cores = availableThreads(), jobs = 1, onStart, onEnd, ...run } = options
   const results = new Map<ManifestEntry, RunResult>()
   const queue = [...entries]
   await Promise.all(divideCores(cores, jobs).map(async threads => {

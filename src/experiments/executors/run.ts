@@ -1,10 +1,10 @@
 // One run of a sweep, whoever asks for it: claimed, trained in a child process, marked as done. Running it again does nothing; running it twice at once
 // lets the second return. Every executor, and any scheduler through `sweep run --index N`, comes through here.
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../io/atomic.ts'
-import { Claim, claim, HEARTBEAT_MS } from '../claim.ts'
+import { attempts, Claim, claim, HEARTBEAT_MS } from '../claim.ts'
 import type { ManifestEntry, SweepFolder } from '../manifest.ts'
 
 /** What the child process is told. */
@@ -42,6 +42,7 @@ export type RunResult =
 export async function runOne(sweep: SweepFolder, entry: ManifestEntry, options: RunOptions): Promise<RunResult> {
   if (sweep.isFinished(entry)) return { result: 'already finished', detail: '' }
   const state = sweep.stateFolder(entry)
+  const earlier = attempts(state).at(-1)
   const held = claim(state, options.job)
   if (!(held instanceof Claim)) return { result: 'busy', detail: `attempt ${held.number} on ${held.host}, process ${held.pid}` }
   if (sweep.isFinished(entry)) { // it finished between the look and the claim
@@ -50,7 +51,9 @@ export async function runOne(sweep: SweepFolder, entry: ManifestEntry, options: 
   }
   const configFile = join(state, 'config.json')
   const directory = sweep.runFolder(entry)
-  const resume = existsSync(directory)
+  const resume = existsSync(join(directory, 'config.json'))
+  // The trainer keeps a lock of its own and cannot know that a process on another machine is dead; the silence of its attempt says so.
+  if (earlier && earlier.host !== held.attempt.host) rmSync(join(directory, 'lock'), { force: true })
   mkdirSync(join(sweep.folder, 'runs'), { recursive: true })
   if (!existsSync(configFile)) writeFileAtomic(configFile, `${JSON.stringify(entry.config, null, 2)}\n`)
   const started = performance.now()
