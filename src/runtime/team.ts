@@ -6,10 +6,10 @@
 // tensors), every thread makes its plan of it and keeps the plan in a numbered slot; after that a command is one number.
 //
 // A thread that fails halts the team: the barrier tells all the others, for good.
+import { instantiate, type CoreModules, type Kernels } from './instance.ts'
 import type { Arena } from './memory.ts'
-import type { Kernels } from './instance.ts'
 import type { Program } from './program.ts'
-import { Walker, plan, type Part, type Work } from './walk.ts'
+import { Walker, plan, spans, type Part, type Span, type Work } from './walk.ts'
 
 /** The team's control block lies below the modules' constants: the barrier's words first (assembly/barrier.ts), then the command. */
 const CONTROL = 256
@@ -38,22 +38,43 @@ export interface Command {
 /** Thrown at the barrier after the team was halted. */
 export class Halted extends Error {}
 
+/** What the threads of a team share. */
+export interface Crew {
+  modules: CoreModules
+  memory: WebAssembly.Memory
+  threads: number
+  spins: number
+}
+
+/** A thread's place in the team: its number, its scratch area, and how many milliseconds it sleeps at a barrier at a time (negative: no limit). */
+export interface Post {
+  thread: number
+  scratch: number
+  patience: number
+}
+
+/** A thread that gave up: the call it was at (-1: none) and the message of what was thrown. */
+export interface Failure {
+  thread: number
+  call: number
+  message: string
+}
+
 /** One thread of a team. */
 export class Member {
   readonly kernels: Kernels
-  readonly thread: number
-  readonly threads: number
+  readonly #thread: number
+  readonly #threads: number
   readonly #memory: WebAssembly.Memory
   readonly #names: string[]
   readonly #plans: Part[][] = []
   readonly #walker: Walker
   readonly #meet: () => boolean
 
-  /** `patience`: milliseconds to sleep at a barrier before control returns to the caller, negative for ever. */
-  constructor(kernels: Kernels, memory: WebAssembly.Memory, thread: number, threads: number, spins: number, patience: number) {
-    this.kernels = kernels
-    this.thread = thread
-    this.threads = threads
+  constructor({ modules, memory, threads, spins }: Crew, { thread, scratch, patience }: Post) {
+    const kernels = this.kernels = instantiate(modules, memory, scratch)
+    this.#thread = thread
+    this.#threads = threads
     this.#memory = memory
     this.#names = kernelNames(kernels)
     let waiting = false
@@ -66,11 +87,12 @@ export class Member {
     this.#walker = new Walker(this.#meet)
   }
 
-  /** The leader's part: walk a program with the team. `pause` is awaited whenever patience runs out. */
+  /** The leader's part: walk a program with the team. `pause` is awaited whenever patience runs out. Throws Halted, or what a kernel threw. */
   async lead(command: Command, pause: () => Promise<void>): Promise<void> {
-    const parts = this.plan(command)
+    const parts = this.#plan(command)
     if (parts.some(part => part.kernel === null)) {
-      new Uint32Array(this.#memory.buffer, COMMAND, 5).set([command.slot, command.mail, command.length, command.ticks, command.stride])
+      const { slot, mail, length, ticks, stride } = command
+      new Uint32Array(this.#memory.buffer, COMMAND, 5).set([slot, mail, length, ticks, stride])
       this.#walker.begin([])
       while (!this.#meet()) await pause()
     }
@@ -79,7 +101,7 @@ export class Member {
     while (!this.#walker.advance(ticks)) await pause()
   }
 
-  /** A worker's part, for as long as the team lives: returns when it is halted. Throws what a kernel threw. */
+  /** The part of every other thread, for as long as the team lives: returns when it is halted. Throws what a kernel threw. */
   follow(): void {
     try {
       for (;;) {
@@ -87,37 +109,57 @@ export class Member {
         while (!this.#meet());
         const [slot, mail, length, ticks, stride] = new Uint32Array(this.#memory.buffer, COMMAND, 5) as unknown as [number, number, number, number, number]
         const command = { slot, mail, length, ticks, stride }
-        const parts = this.plan(command)
+        const parts = this.#plan(command)
         this.#walker.begin(parts)
         const noted = this.#ticks(command, parts)
         while (!this.#walker.advance(noted));
       }
     } catch (error) {
-      if (error instanceof Halted) return
-      throw error
+      if (!(error instanceof Halted)) throw error
     }
   }
 
   /** End the team: every thread, when it next comes to the barrier, is halted. */
   halt(): void { this.kernels.barrier_halt(CONTROL) }
 
-  /** Index of the call under way, -1 at a barrier. */
-  get call(): number { return this.#walker.call }
+  /** Halt the team because of `error`, thrown by what this thread was doing. */
+  fail(error: unknown): Failure {
+    this.halt()
+    return { thread: this.#thread, call: this.#walker.call, message: error instanceof Error ? error.message : String(error) }
+  }
 
   /** This thread's plan of the program in the command's slot, made anew if there is mail. */
-  plan({ slot, mail, length }: Command): Part[] {
-    if (length) this.#plans[slot] = plan(decode(new Float64Array(this.#memory.buffer, mail, length), this.#names), this.kernels, this.thread, this.threads)
+  #plan({ slot, mail, length }: Command): Part[] {
+    if (length) this.#plans[slot] = plan(decode(new Float64Array(this.#memory.buffer, mail, length), this.#names), this.kernels, this.#thread, this.#threads)
     return this.#plans[slot]!
   }
 
   /** Where this thread notes the time after each part, having noted its clock's origin and the present. */
   #ticks({ ticks, stride }: Command, parts: Part[]): Float64Array | undefined {
     if (!ticks) return undefined
-    const noted = new Float64Array(this.#memory.buffer, ticks + this.thread * stride, parts.length + 2)
+    const noted = new Float64Array(this.#memory.buffer, ticks + this.#thread * stride, parts.length + 2)
     noted[0] = performance.timeOrigin
     noted[1] = performance.now()
     return noted.subarray(2)
   }
+}
+
+/** What the threads noted while they walked `program`, on one clock. */
+export function readTrace(program: Program, kernels: Kernels, { ticks, stride }: Command, threads: number): Span[] {
+  const { buffer } = program.arena.memory
+  let origin = 0
+  let start = 0
+  let end = 0
+  return Array.from({ length: threads }, (_, t) => {
+    const parts = plan(program.calls, kernels, t, threads)
+    const noted = new Float64Array(buffer, ticks + t * stride, parts.length + 2)
+    if (t === 0) [origin, start] = noted as unknown as [number, number]
+    const own = spans(parts, noted.subarray(1), t, origin + start - noted[0]!)
+    // A thread notes the end of the last barrier only after it has let the first one go: take the first one's word for it.
+    if (t === 0) end = own.findLast(span => span.call < 0)?.end ?? 0
+    else if (own.length) own.at(-1)!.end = Math.max(own.at(-1)!.begin, end)
+    return own
+  }).flat()
 }
 
 /** The arena's side: numbers programs, writes them out, and takes the memory back when all have read it. */
