@@ -12,18 +12,27 @@ export let width: i32 = 0
 export let low: i32 = 0
 export let high: i32 = 0
 
-/** Set width, low and high for the f32 values in [from, end); a multiple of 16 bytes. */
+const masks = memory.data<i32>([0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff, 1, 1, 1, 1])
+
+/** Set width, low and high for the f32 values in [from, end). Writes zeros to the 32 bytes after `end`, because it reads 32 at a time. */
 export function scan(from: usize, end: usize): void {
-  let any = i32x4.splat(0)
-  let most = any
-  let least = i32x4.splat(-1)
-  const magnitude = i32x4.splat(0x7fffffff), one = i32x4.splat(1)
-  for (; from < end; from += 16) {
-    const x = v128.and(v128.load(from), magnitude)
+  memory.fill(end, 0, 32)
+  const magnitude = v128.load(masks), one = v128.load(masks, 16)
+  let any = i32x4.splat(0), any1 = any
+  let most = any, most1 = any
+  let least = i32x4.splat(-1), least1 = least
+  for (; from < end; from += 32) {
+    const x = v128.and(v128.load(from), magnitude), x1 = v128.and(v128.load(from, 16), magnitude)
     any = v128.or(any, x)
+    any1 = v128.or(any1, x1)
     most = i32x4.max_u(most, x)
+    most1 = i32x4.max_u(most1, x1)
     least = i32x4.min_u(least, i32x4.sub(x, one)) // zero becomes the largest unsigned integer, so it never counts
+    least1 = i32x4.min_u(least1, i32x4.sub(x1, one))
   }
+  any = v128.or(any, any1)
+  most = i32x4.max_u(most, most1)
+  least = i32x4.min_u(least, least1)
   any = v128.or(any, v128.shuffle<i32>(any, any, 2, 3, 0, 1))
   any = v128.or(any, v128.shuffle<i32>(any, any, 1, 0, 3, 2))
   most = i32x4.max_u(most, v128.shuffle<i32>(most, most, 2, 3, 0, 1))

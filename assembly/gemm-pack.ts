@@ -67,10 +67,16 @@ function copyLanes(to: usize, W: i32, from: usize, k: usize, kc: usize): void {
   } while (--kc)
 }
 
-/** `lanes` lanes, each contiguous along k: 4x4 transposes, then the remaining lanes one by one. */
+/** `lanes` lanes, each contiguous along k: transposed four at a time, then two, then one. */
 function transposeLanes(to: usize, W: i32, from: usize, lane: usize, lanes: i32, kc: usize): void {
   for (; lanes >= 4; lanes -= 4, to += 16, from += 4 * lane) transpose4(to, <usize>W << 2, from, lane, kc)
-  if (lanes) gather(to, W, from, lane, 4, lanes, kc)
+  if (lanes >= 2) {
+    transpose2(to, <usize>W << 2, from, lane, kc)
+    lanes -= 2
+    to += 8
+    from += 2 * lane
+  }
+  if (lanes) gather(to, W, from, lane, 4, 1, kc)
 }
 
 function transpose4(to: usize, step: usize, r0: usize, lane: usize, kc: usize): void {
@@ -103,5 +109,31 @@ function transpose4(to: usize, step: usize, r0: usize, lane: usize, kc: usize): 
     r1 += 4
     r2 += 4
     r3 += 4
+  }
+}
+
+function transpose2(to: usize, step: usize, r0: usize, lane: usize, kc: usize): void {
+  const blocks = kc >> 2
+  let r1 = r0 + lane
+  for (let i: usize = 0; i < blocks; i++) {
+    const x0 = v128.load(r0), x1 = v128.load(r1)
+    const lo = v128.shuffle<f32>(x0, x1, 0, 4, 1, 5), hi = v128.shuffle<f32>(x0, x1, 2, 6, 3, 7)
+    v128.store64_lane(to, lo, 0)
+    to += step
+    v128.store64_lane(to, lo, 1)
+    to += step
+    v128.store64_lane(to, hi, 0)
+    to += step
+    v128.store64_lane(to, hi, 1)
+    to += step
+    r0 += 16
+    r1 += 16
+  }
+  for (let i = blocks << 2; i < kc; i++) {
+    store<f32>(to, load<f32>(r0))
+    store<f32>(to, load<f32>(r1), 4)
+    to += step
+    r0 += 4
+    r1 += 4
   }
 }
