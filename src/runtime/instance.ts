@@ -2,6 +2,7 @@
 import type { instantiate as instantiateKernels } from '../../build/kernels.js'
 import type { instantiate as instantiateRelaxed } from '../../build/relaxed.js'
 import { RunError } from '../errors.ts'
+import type { Tiles } from './tiles.ts'
 
 type Strict = Awaited<ReturnType<typeof instantiateKernels>>
 type Relaxed = Awaited<ReturnType<typeof instantiateRelaxed>>
@@ -19,18 +20,23 @@ export interface CoreModules {
   /** The relaxed-SIMD kernels; null where the engine has no relaxed SIMD. */
   relaxed: WebAssembly.Module | null
   shared: boolean
+  /** The GEMM's register tiles: they decide its speed, never its result. */
+  tiles: Tiles
+  /** What became of the 256-bit mode (src/runtime/wide.ts), in words; null if nobody asked for it. */
+  wide: string | null
 }
 
 /** One thread's instance of the core over `memory`, its scratch area at `scratchPtr`. A kernel of the relaxed module replaces the strict one of its name. */
 export function instantiate(core: CoreModules, memory: WebAssembly.Memory, scratchPtr: number): Kernels {
   const imports = { env: { memory, abort: () => { throw new RunError('the core aborted') } } }
   const all: Record<string, unknown> = {}
-  for (const module of [core.kernels, core.relaxed]) {
+  for (const [module, tile] of [[core.kernels, core.tiles.strict], [core.relaxed, core.tiles.fused]] as const) {
     if (!module) continue
     const { exports } = new WebAssembly.Instance(module, imports)
-    const { _start, set_scratch } = exports as { _start?: () => void, set_scratch: (ptr: number) => void }
+    const { _start, set_scratch, set_gemm_tile } = exports as { _start?: () => void, set_scratch: (ptr: number) => void, set_gemm_tile: (index: number) => void }
     _start?.()
     set_scratch(scratchPtr)
+    set_gemm_tile(tile)
     Object.assign(all, exports)
   }
   return all as Kernels

@@ -7,6 +7,11 @@ import { PoolExecutor } from './pool.ts'
 export interface OpenOptions {
   /** How many threads compute, the calling one included; `auto` (default): as many as this process may use. Never changes a result. */
   threads?: number | 'auto'
+  /**
+   * Try the engine's 256-bit mode (src/runtime/wide.ts): sets engine flags of the whole process, so it is off by default here (the command line turns
+   * it on). Must be asked for before the first executor of the process is opened. Never changes a result.
+   */
+  wide?: boolean
 }
 
 /** Threads that this process may use: its Slurm allocation, where there is one (without cgroups the system does not tell), else what the system says. */
@@ -16,8 +21,9 @@ export function availableThreads(env: NodeJS.ProcessEnv = process.env): number {
 }
 
 /** Open an executor; close() it when done, or its threads keep the process alive. Throws UsageError for a bad `threads`, RunError if the engine cannot. */
-export async function open({ threads = 'auto' }: OpenOptions = {}): Promise<Executor> {
+export async function open({ threads = 'auto', wide = false }: OpenOptions = {}): Promise<Executor> {
   const count = threads === 'auto' ? availableThreads() : threads
   if (!Number.isInteger(count) || count < 1) throw new UsageError(`threads: ${JSON.stringify(threads)}, must be a positive integer or "auto"`)
+  if (wide) (await import('./wide.ts')).enableWide()
   return count === 1 ? new InlineExecutor() : new PoolExecutor(count)
 }

@@ -1,5 +1,6 @@
 // Which register tile of the GEMM is fastest here? It depends on the engine's code generator (how many sums it can keep in registers, whether it runs
 // two 128-bit operations as one of 256), which no feature test reveals, so each tile is timed for a moment. The choice never shows in a result.
+import { Arena } from './memory.ts'
 
 /** Index of the register tile of the strict module and of the relaxed one. */
 export interface Tiles {
@@ -7,50 +8,65 @@ export interface Tiles {
   readonly fused: number
 }
 
-/** The part of a module's exports that this file uses. */
-export interface TileExports {
+/** The exports of a module that this file uses. */
+interface TileExports {
+  _start?(): void
+  set_scratch(ptr: number): void
   gemm_tile_shape(index: number): number
   gemm_tile_time(index: number, kc: number, repeats: number): void
 }
 
-/** Rows and columns of tile `index`, such as `4x16`; null beyond the last. */
-export function tileName(module: TileExports, index: number): string | null {
-  const shape = module.gemm_tile_shape(index)
-  return shape ? `${shape >> 8}x${shape & 255}` : null
-}
-
-const KC = 128
+const KC = 256
 /** Flop of one sample: 20 us of optimized code. */
 const SAMPLE = 1e6
-/** Rounds before a tile's rate is expected to jump, and rounds after the last jump. */
+/** Samples of a tile that tell the rate of first code, and rounds after the last tile has left it. */
 const BEFORE = 9, AFTER = 8
-/** Stop when no rate has improved for so long, and in any case after so long. */
-const QUIET_MS = 6, LIMIT_MS = 25
+const LIMIT_MS = 100
+
+/** A bare instance for one module's tiles. */
+function bare(module: WebAssembly.Module, arena: Arena): TileExports {
+  const exports = new WebAssembly.Instance(module, { env: { memory: arena.memory, abort() {} } }).exports as unknown as TileExports
+  exports._start?.()
+  exports.set_scratch(arena.scratch(0))
+  return exports
+}
+
+/** Time the tiles of both modules. */
+export function chooseTiles(core: { kernels: WebAssembly.Module, relaxed: WebAssembly.Module | null, shared: boolean }): Tiles {
+  const arena = new Arena(1, core.shared)
+  return { strict: fastestTile(bare(core.kernels, arena)), fused: core.relaxed ? fastestTile(bare(core.relaxed, arena)) : 0 }
+}
+
+/** Rows and columns of tile `index` of a module, such as `4x16`. */
+export function tileName(module: WebAssembly.Module, index: number, shared: boolean): string {
+  const shape = bare(module, new Arena(1, shared)).gemm_tile_shape(index)
+  return `${shape >> 8}x${shape & 255}`
+}
 
 /**
- * Index of the fastest tile of `module`, an instance with a scratch area; 0 (right for any engine) where there is no usable clock. Tiles are timed in
- * turn. Engines start with quick code and replace it after some use, so rounds go on until every tile's rate has jumped: 5 to 10 ms.
+ * Index of the fastest tile; 0 (right for any engine) where there is no usable clock. Engines start with quick code, about equally slow for every tile, and
+ * replace it after some use by better code, compiled aside. So tiles are timed in turn until all have left the first rate: 5 to 10 ms on an idle machine.
  */
-export function fastestTile(module: TileExports): number {
-  const tiles: { flop: number, rates: number[], best: number, jumped: boolean }[] = []
-  for (let i = 0, shape; (shape = module.gemm_tile_shape(i)); i++) tiles.push({ flop: 2 * (shape >> 8) * (shape & 255) * KC, rates: [], best: 0, jumped: false })
+function fastestTile(module: TileExports): number {
+  const tiles: { flop: number, rates: number[], best: number }[] = []
+  for (let i = 0, shape; (shape = module.gemm_tile_shape(i)); i++) tiles.push({ flop: 2 * (shape >> 8) * (shape & 255) * KC, rates: [], best: 0 })
   const start = performance.now()
-  let now = start, improved = start
-  for (let after = 0; after < AFTER && now - improved < QUIET_MS && now - start < LIMIT_MS;) {
-    for (const tile of tiles) {
+  let now = start
+  for (let after = 0; after < AFTER && now - start < LIMIT_MS;) {
+    for (const [index, tile] of tiles.entries()) {
       const repeats = Math.ceil(SAMPLE / tile.flop)
       const begin = performance.now()
-      module.gemm_tile_time(tiles.indexOf(tile), KC, repeats)
+      module.gemm_tile_time(index, KC, repeats)
       now = performance.now()
       if (now <= begin) return 0
       const rate = tile.flop * repeats / (now - begin)
-      if (rate > 1.05 * tile.best) improved = now
       tile.best = Math.max(tile.best, rate)
-      if (tile.rates.push(rate) > BEFORE) tile.jumped ||= rate > 1.4 * median(tile.rates.slice(0, BEFORE))
+      if (tile.rates.length < BEFORE) tile.rates.push(rate)
     }
-    if (tiles.every(t => t.jumped)) after++
+    const first = Math.min(...tiles.map(t => t.rates.length < BEFORE ? Infinity : median(t.rates)))
+    if (tiles.every(t => t.best > 1.5 * first)) after++
   }
   return tiles.reduce((best, tile, index) => tile.best > 1.02 * tiles[best]!.best ? index : best, 0)
 }
 
-const median = (values: number[]) => values.sort((x, y) => x - y)[values.length >> 1]!
+const median = (values: number[]) => values.toSorted((x, y) => x - y)[values.length >> 1]!

@@ -39,3 +39,21 @@ export const canonical = (values: Float32Array): Uint32Array => {
   values.forEach((v, i) => { if (v !== v) bits[i] = 0x7fc00000 })
   return bits
 }
+
+/** bf16 values: products are exact. */
+export const bf16: Fill = (n, seed) => {
+  const v = spread(n, seed)
+  new Uint32Array(v.buffer).forEach((x, i, bits) => { bits[i] = x & 0xffff0000 })
+  return v
+}
+
+const bf16Around = (low: number, high: number): Fill => (n, seed) => {
+  const next = generator(seed)
+  return fromBits(n, () => { const x = next(); return (x & 0x807f0000) + ((low + next() % (high - low)) << 23) })
+}
+
+/** bf16 values, subnormals among them, whose products lie on both sides of the smallest subnormal. */
+export const nearBottom = bf16Around(0, 120)
+
+/** bf16 values whose products lie on both sides of the largest number. */
+export const nearTop = bf16Around(180, 200)
