@@ -3,6 +3,7 @@ import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeBits, mmaConfig } from '../../numerics/mma.ts'
 import { mmaElement } from '../../oracle/mma.ts'
+import { coreElement } from '../mma-core.ts'
 import type { SetResult } from '../types.ts'
 import { codes, formatOf, sameBits, type Element } from './mma.ts'
 
@@ -35,4 +36,4 @@ export async function runHw(dir: string, elements: Record<string, Element>): Pro
   return result
 }
 
-export const run = (dir: string): Promise<SetResult> => runHw(dir, { oracle: mmaElement })
+export const run = (dir: string): Promise<SetResult> => runHw(dir, { oracle: mmaElement, core: coreElement() })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { codeBits, mmaConfig, type MmaConfig, type MmaScale } from '../../numerics/mma.ts'
 import type { FormatName } from '../../numerics/formats.ts'
 import { mmaElement } from '../../oracle/mma.ts'
+import { coreElement } from '../mma-core.ts'
 import type { SetResult } from '../types.ts'
 
 /** Which of our models a file's instruction is. */
@@ -76,4 +77,4 @@ export async function runMma(dir: string, elements: Record<string, Element>): Pr
   return result
 }
 
-export const run = (dir: string): Promise<SetResult> => runMma(dir, { oracle: mmaElement })
+export const run = (dir: string): Promise<SetResult> => runMma(dir, { oracle: mmaElement, core: coreElement() })

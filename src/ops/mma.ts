@@ -1,0 +1,101 @@
+// Matrix products on a modelled matrix unit (src/numerics/mma.ts): D[M,N] = A[M,K] B[N,K]^T + C, operands as codes and scale bytes, accumulators as bits.
+// Two stages: decode each operand once, then chain the unit's steps over a range of k. The bits are those of src/oracle/mma.ts.
+import { UsageError } from '../errors.ts'
+import { formats, type FloatFormat } from '../numerics/formats.ts'
+import { codeBits, type MmaConfig } from '../numerics/mma.ts'
+import type { Tensor } from '../runtime/memory.ts'
+import type { Program } from '../runtime/program.ts'
+
+/** The order of the constants in assembly/mma-operand.ts and assembly/mma-round.ts. */
+const specialsCode = { 'ieee': 0, 'nan-only': 1, 'none': 2, 'fnuz': 3 } as const
+const roundings = ['rz-f32', 'rz-e8m13', 'rne-f16', 'rne-f32'] as const
+
+/** An operand in core memory, row-major [rows, K]. */
+export interface MmaCodes {
+  /** Byte offset of the codes, one per 1, 2 or 4 bytes (codeBits). E2M1 takes a byte each here. */
+  readonly ptr: number
+  readonly rows: number
+  readonly K: number
+  /** Byte offset of the scale bytes [rows, ceil(K / block)]; needed by scaled units. */
+  readonly scales?: number
+}
+
+/** A decoded operand: what the kernels read. */
+export interface MmaOperand {
+  readonly rows: number
+  readonly K: number
+  /** K in whole steps. */
+  readonly steps: number
+  readonly data: Tensor
+  readonly scales: Tensor | null
+  readonly flags: Tensor
+}
+
+/** Bytes as a buffer of the program. */
+const bytes = (p: Program, n: number): Tensor => p.temp(Math.ceil(n / 4))
+
+/** Work worth waking a thread for, in decoded elements or multiply-adds. */
+const GRAIN = 1 << 14
+const grainOf = (perItem: number) => Math.max(1, Math.ceil(GRAIN / Math.max(perItem, 1)))
+
+/** Emit the decoding of operand `side` of `config`. Throws UsageError if scales are missing. The result's buffers come from p.temp (see freeOperand). */
+export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', { ptr, rows, K, scales }: MmaCodes): MmaOperand {
+  const { model, scale } = config
+  if (scale && scales === undefined) throw new UsageError(`${model.name}: operand ${side.toUpperCase()} needs scales (${scale.format}, one per ${scale.block})`)
+  const steps = Math.ceil(K / model.length), stride = steps * model.length
+  const flags = bytes(p, rows * steps)
+  if (model.algorithm === 'gst-fdpa') {
+    const data = bytes(p, rows * stride), scaleWords = p.temp(rows, stride / 16)
+    p.emit('mma_decode_groups', [data.ptr, scaleWords.ptr, flags.ptr, ptr, scales!, K, stride, scale!.block, scale!.format === 'ue4m3' ? 1 : 0], rows, grainOf(K))
+    return { rows, K, steps, data, scales: scaleWords, flags }
+  }
+  const format = formats[config[side]] as FloatFormat
+  const data = p.temp(rows, stride)
+  p.emit('mma_decode', [data.ptr, flags.ptr, ptr, scale ? scales! : 0, K, stride, model.length, scale?.block ?? model.length, model.algorithm === 'split-fp8' ? 1 : 0,
+    codeBits(config[side]) / 8, format.expBits, format.manBits, format.bias, specialsCode[format.specials]], rows, grainOf(K))
+  return { rows, K, steps, data, scales: null, flags }
+}
+
+/** Hand an operand's buffers back: the calls emitted so far are the last to use them. */
+export function freeOperand(p: Program, x: MmaOperand): void {
+  p.free(x.data, x.flags, ...(x.scales ? [x.scales] : []))
+}
+
+/**
+ * Emit d = chain of the unit's steps `from`..`to` (default all) from c. c and d are [M, N], one u32 word per accumulator (FP16 in the low half); c may be d;
+ * without c the chain starts from +0. Throws UsageError when the operands disagree in K.
+ */
+export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand, d: Tensor, options: { c?: Tensor, from?: number, to?: number } = {}): void {
+  const { model } = config
+  if (a.K !== b.K) throw new UsageError(`mma: a has K = ${a.K}, b has K = ${b.K}`)
+  const { c, from = 0, to = a.steps } = options
+  const N = b.rows, L = model.length, stride = a.steps * L, steps = to - from
+  const point = (['a', 'b'] as const).reduce((sum, side) => sum + (formats[config[side]] as FloatFormat).manBits, 0)
+  const bytesPerCode = model.algorithm === 'gst-fdpa' ? 1 : 4
+  const [x, y] = [a, b].map(o => o.data.ptr + from * L * bytesPerCode) as [number, number]
+  const [fx, fy] = [a, b].map(o => o.flags.ptr + from) as [number, number]
+  const rounding = roundings.indexOf(model.rounding)
+  const grain = grainOf(N * steps * L)
+  switch (model.algorithm) {
+    case 't-fdpa': case 'st-fdpa':
+      p.emit('mma_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point, model.fraction, model.floor, rounding], a.rows, grain)
+      break
+    case 'gst-fdpa': {
+      const [sx, sy] = [a, b].map(o => o.scales!.ptr + from * L / 4) as [number, number]
+      p.emit('mma_gst_fdpa', [d.ptr, c?.ptr ?? 0, x, sx, fx, y, sy, fy, N, steps, stride, a.steps, model.fraction, model.floor], a.rows, grain)
+      break
+    }
+    case 'split-fp8':
+      p.emit('mma_split_fp8', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, stride, a.steps, point, model.fraction, model.floor, rounding], a.rows, grain)
+      break
+    case 'e-fdpa':
+      p.emit('mma_e_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point], a.rows, grain)
+      break
+    case 'tr-fdpa': case 'gtr-fdpa':
+      p.emit('mma_tr_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point, model.fraction, model.algorithm === 'gtr-fdpa' ? 1 : 0], a.rows, grain)
+      break
+    case 'ftz-addmul':
+      p.emit('mma_ftz_addmul', [d.ptr, c?.ptr ?? 0, x, y, N, steps, L, stride, point / 2], a.rows, grain)
+      break
+  }
+}
