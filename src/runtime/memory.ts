@@ -6,7 +6,8 @@ import { RunError, UsageError } from '../errors.ts'
 export const SCRATCH_BYTES = 8 << 20
 /** First byte after the modules' static data (asconfig.json: memoryBase). */
 const SCRATCH_BASE = 1 << 20
-const PAGE = 65536
+/** Bytes by which memory grows. */
+export const PAGE = 65536
 const MAX_PAGES = 65536
 
 /** A dense row-major f32 array in core memory. `ptr` is a byte offset. */

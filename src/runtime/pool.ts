@@ -11,7 +11,7 @@ import type { CoreModules } from './instance.ts'
 import { Arena } from './memory.ts'
 import { loadModules } from './module.ts'
 import { TeamExecutor } from './team-executor.ts'
-import { Halted, Member, SPINS, type Command, type Crew, type Failure, type Post } from './team.ts'
+import { Halted, Member, SPINS, halt, type Command, type Crew, type Failure, type Post } from './team.ts'
 import { breathe } from './walk.ts'
 
 /** Milliseconds the caller sleeps at a barrier before it lets the event loop turn. */
@@ -56,7 +56,7 @@ export class PoolExecutor extends TeamExecutor {
     }
   }
 
-  protected halt(): void { this.#leader.halt() }
+  protected halt(): void { halt(this.kernels) }
 
   protected async stop(soon: Promise<void>): Promise<void> {
     await Promise.race([Promise.all(this.#tasks), soon])

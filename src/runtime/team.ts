@@ -7,7 +7,7 @@
 //
 // A thread that fails halts the team: the barrier tells all the others, for good.
 import { instantiate, type CoreModules, type Kernels } from './instance.ts'
-import type { Arena } from './memory.ts'
+import { PAGE, type Arena } from './memory.ts'
 import type { Program } from './program.ts'
 import { Walker, plan, spans, type Part, type Span, type Work } from './walk.ts'
 
@@ -26,6 +26,8 @@ export const SPINS = 400_000
 
 /** What the threads are to do next. */
 export interface Command {
+  /** Size of the memory, in pages of 64 KiB. */
+  pages: number
   slot: number
   /** Where the program is written out, and how many f64 long; 0 if the slot holds it already. */
   mail: number
@@ -91,8 +93,8 @@ export class Member {
   async lead(command: Command, pause: () => Promise<void>): Promise<void> {
     const parts = this.#plan(command)
     if (parts.some(part => part.kernel === null)) {
-      const { slot, mail, length, ticks, stride } = command
-      new Uint32Array(this.#memory.buffer, COMMAND, 5).set([slot, mail, length, ticks, stride])
+      const { pages, slot, mail, length, ticks, stride } = command
+      new Uint32Array(this.#memory.buffer, COMMAND, 6).set([pages, slot, mail, length, ticks, stride])
       this.#walker.begin([])
       while (!this.#meet()) await pause()
     }
@@ -107,8 +109,9 @@ export class Member {
       for (;;) {
         this.#walker.begin([])
         while (!this.#meet());
-        const [slot, mail, length, ticks, stride] = new Uint32Array(this.#memory.buffer, COMMAND, 5) as unknown as [number, number, number, number, number]
-        const command = { slot, mail, length, ticks, stride }
+        const words = new Uint32Array(this.#memory.buffer, COMMAND, 6) as unknown as [number, number, number, number, number, number]
+        const [pages, slot, mail, length, ticks, stride] = words
+        const command = { pages, slot, mail, length, ticks, stride }
         const parts = this.#plan(command)
         this.#walker.begin(parts)
         const noted = this.#ticks(command, parts)
@@ -119,17 +122,16 @@ export class Member {
     }
   }
 
-  /** End the team: every thread, when it next comes to the barrier, is halted. */
-  halt(): void { this.kernels.barrier_halt(CONTROL) }
-
   /** Halt the team because of `error`, thrown by what this thread was doing. */
   fail(error: unknown): Failure {
-    this.halt()
+    halt(this.kernels)
     return { thread: this.#thread, call: this.#walker.call, message: error instanceof Error ? error.message : String(error) }
   }
 
   /** This thread's plan of the program in the command's slot, made anew if there is mail. */
-  #plan({ slot, mail, length }: Command): Part[] {
+  #plan({ pages, slot, mail, length }: Command): Part[] {
+    // A thread may be late to learn that another one has grown the memory; asking for no more brings it up to date.
+    if (this.#memory.buffer.byteLength < pages * PAGE) this.#memory.grow(0)
     if (length) this.#plans[slot] = plan(decode(new Float64Array(this.#memory.buffer, mail, length), this.#names), this.kernels, this.#thread, this.#threads)
     return this.#plans[slot]!
   }
@@ -143,6 +145,9 @@ export class Member {
     return noted.subarray(2)
   }
 }
+
+/** End the team: every thread, when it next comes to the barrier, is halted. */
+export const halt = (kernels: Kernels): void => kernels.barrier_halt(CONTROL)
 
 /** What the threads noted while they walked `program`, on one clock. */
 export function readTrace(program: Program, kernels: Kernels, { ticks, stride }: Command, threads: number): Span[] {
@@ -183,7 +188,7 @@ export class Mailbox {
     const known = this.#slots.get(program)
     const evicted = known || this.#slots.size < SLOTS ? undefined : this.#slots.keys().next().value!
     const slot = known?.slot ?? (evicted ? this.#slots.get(evicted)!.slot : this.#slots.size)
-    const command: Command = { slot, mail: 0, length: 0, ticks: 0, stride: 0 }
+    const command: Command = { pages: 0, slot, mail: 0, length: 0, ticks: 0, stride: 0 }
     if (known?.calls !== program.calls.length) {
       const mail = encode(program.calls, this.#names)
       command.mail = arena.allocBytes(mail.byteLength)
@@ -194,6 +199,7 @@ export class Mailbox {
       command.stride = (2 * program.calls.length + 3) * 8
       command.ticks = arena.allocBytes(arena.threads * command.stride)
     }
+    command.pages = arena.memory.buffer.byteLength / PAGE
     this.#slots.delete(evicted ?? program)
     this.#slots.set(program, { slot, calls: program.calls.length })
     this.#top = arena.mark()
