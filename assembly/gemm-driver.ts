@@ -29,7 +29,8 @@ const zeros = memory.data(MAX_COLUMNS * 4, 64)
  */
 export function gemm(
   a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, c: usize, cRow: i32,
-  M: i32, N: i32, K: i32, accumulate: i32, batch: usize, begin: i32, end: i32,
+  M: i32, N: i32, K: i32, accumulate: i32,
+  inner: i32, aOuter: i32, bOuter: i32, cOuter: i32, aInner: i32, bInner: i32, cInner: i32, begin: i32, end: i32,
   rows: i32, columns: i32, strict: Tile, fused: Tile, exact: bool,
 ): void {
   const byColumns = N >= M
@@ -39,10 +40,11 @@ export function gemm(
     const product = begin / panels
     const first = begin - product * panels
     const last = min(panels, end - product * panels)
-    const entry = batch + <usize>product * 12
-    let pa = batch ? a + <usize>load<u32>(entry) : a
-    let pb = batch ? b + <usize>load<u32>(entry, 4) : b
-    let pc = batch ? c + <usize>load<u32>(entry, 8) : c
+    const outer = product / inner
+    const within = product - outer * inner
+    let pa = a + bytes(outer, aOuter) + bytes(within, aInner)
+    let pb = b + bytes(outer, bOuter) + bytes(within, bInner)
+    let pc = c + bytes(outer, cOuter) + bytes(within, cInner)
     const skip = first * PANEL
     const count = min(length, last * PANEL) - skip
     if (byColumns) {

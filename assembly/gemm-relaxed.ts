@@ -19,7 +19,8 @@ export function gemm_tile_time(index: i32, kc: i32, repeats: i32): void {
 /** Parameters and result as gemm_f32. */
 export function gemm_exact_f32(
   a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, c: usize, cRow: i32,
-  M: i32, N: i32, K: i32, accumulate: i32, batch: usize, begin: i32, end: i32,
+  M: i32, N: i32, K: i32, accumulate: i32,
+  inner: i32, aOuter: i32, bOuter: i32, cOuter: i32, aInner: i32, bInner: i32, cInner: i32, begin: i32, end: i32,
 ): void {
-  gemm(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, batch, begin, end, tile_rows(tile), tile_columns(tile), strict_tile(tile), fused_tile(tile), true)
+  gemm(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, inner, aOuter, bOuter, cOuter, aInner, bInner, cInner, begin, end, tile_rows(tile), tile_columns(tile), strict_tile(tile), fused_tile(tile), true)
 }

@@ -20,21 +20,23 @@ export function gemm_tile_time(index: i32, kc: i32, repeats: i32): void {
 }
 
 /**
- * Strides are in elements; C's rows are contiguous. `batch` is 0 for a single product, else points at u32 triples: the byte offsets of A, B and C
- * for each product of the batch. `accumulate` != 0 starts every sum from C instead of +0.
+ * Strides are in elements; C's rows are contiguous. `accumulate` != 0 starts every sum from C instead of +0. Product i of a batch (there are as many as
+ * the items make) has its operands i / inner outer steps and i mod inner inner steps further, in elements; inner >= 1.
  */
 export function gemm_f32(
   a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, c: usize, cRow: i32,
-  M: i32, N: i32, K: i32, accumulate: i32, batch: usize, begin: i32, end: i32,
+  M: i32, N: i32, K: i32, accumulate: i32,
+  inner: i32, aOuter: i32, bOuter: i32, cOuter: i32, aInner: i32, bInner: i32, cInner: i32, begin: i32, end: i32,
 ): void {
   const strict = strict_tile(tile)
-  gemm(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, batch, begin, end, tile_rows(tile), tile_columns(tile), strict, strict, false)
+  gemm(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, inner, aOuter, bOuter, cOuter, aInner, bInner, cInner, begin, end, tile_rows(tile), tile_columns(tile), strict, strict, false)
 }
 
 /** As gemm_f32, for products that are mostly exact in f32. The relaxed module, where there is one, replaces it by its own of the same name and bits. */
 export function gemm_exact_f32(
   a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, c: usize, cRow: i32,
-  M: i32, N: i32, K: i32, accumulate: i32, batch: usize, begin: i32, end: i32,
+  M: i32, N: i32, K: i32, accumulate: i32,
+  inner: i32, aOuter: i32, bOuter: i32, cOuter: i32, aInner: i32, bInner: i32, cInner: i32, begin: i32, end: i32,
 ): void {
-  gemm_f32(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, batch, begin, end)
+  gemm_f32(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, inner, aOuter, bOuter, cOuter, aInner, bInner, cInner, begin, end)
 }

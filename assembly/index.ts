@@ -1,6 +1,8 @@
 // The ABI of the core: what this file exports is what src/runtime can call. Conventions are in docs/architecture.md, "Kernels".
 export { barrier, barrier_resume, barrier_halt } from './barrier'
-export { fill_f32, copy_f32 } from './basic'
+export { causal_softmax, causal_softmax_backward, rope_f32 } from './attention'
+export { fill_f32, copy_f32, copy_rows_f32 } from './basic'
+export { embedding_backward, embedding_forward, next_tokens } from './embedding'
 export { gemm_f32, gemm_exact_f32, set_gemm_tile, gemm_tile_shape, gemm_tile_time } from './gemm'
 export { mma_ftz_addmul, mma_e_fdpa, mma_tr_fdpa } from './mma-amd'
 export { mma_fdpa, mma_gst_fdpa, mma_split_fp8 } from './mma-fdpa'

@@ -18,6 +18,12 @@ export function scale(p: Program, x: Tensor, factor: number, out: Tensor): void 
 export function axpy(p: Program, alpha: number, x: Tensor, y: Tensor): void { p.emit('axpy_f32', [alpha, x.ptr, y.ptr], sameSize('axpy', { x, y }), ELEMENT_GRAIN) }
 /** out = x. */
 export function copy(p: Program, x: Tensor, out: Tensor): void { p.emit('copy_f32', [out.ptr, x.ptr], sameSize('copy', { x, out }), ELEMENT_GRAIN) }
+/** Columns [toColumn, ...) of out [R, C'] = columns [fromColumn, ...) of x [R, C], `columns` of them. */
+export function copyColumns(p: Program, { x, fromColumn = 0, out, toColumn = 0, columns }: { x: Tensor, fromColumn?: number, out: Tensor, toColumn?: number, columns: number }): void {
+  const [rows, from] = matrixShape(x), [outRows, to] = matrixShape(out)
+  if (rows !== outRows || fromColumn + columns > from || toColumn + columns > to) throw new UsageError(`copyColumns: ${columns} columns at ${fromColumn} of x [${x.shape}] do not fit at ${toColumn} of out [${out.shape}]`)
+  p.emit('copy_rows_f32', [out.ptr + 4 * toColumn, to, x.ptr + 4 * fromColumn, from, columns], rows, rowGrain(columns))
+}
 /** out = value everywhere. */
 export function fill(p: Program, out: Tensor, value: number): void { p.emit('fill_f32', [out.ptr, value], sameSize('fill', { out }), ELEMENT_GRAIN) }
 

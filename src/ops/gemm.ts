@@ -67,7 +67,7 @@ export interface GemmStridedOptions {
   M: number
   N: number
   K: number
-  /** Nested levels, outermost first, such as [sequences, heads]. A step of 0 shares that operand; every product needs its own c. */
+  /** At most two nested levels, outermost first, such as [sequences, heads]. A step of 0 shares that operand; every product needs its own c. */
   batch?: BatchLevel[]
   accumulate?: boolean
   products?: Products
@@ -81,21 +81,15 @@ const GRAIN = 1 << 17
 
 /** Emit one product, or a batch of equal shape, over strided views. */
 export function gemmStrided(p: Program, { a, b, c, M, N, K, batch = [], accumulate = false, products = 'rounded' }: GemmStridedOptions): void {
-  const offsets = batch.reduce<[number, number, number][]>(
-    (outer, level) => outer.flatMap(([x, y, z]) => Array.from({ length: level.count }, (_, i) => [x + i * level.a * 4, y + i * level.b * 4, z + i * level.c * 4] as [number, number, number])),
-    [[0, 0, 0]],
-  )
-  const panels = Math.ceil(Math.max(M, N) / PANEL)
-  if (!(M > 0 && N > 0 && offsets.length)) return
-  let table = 0
-  if (offsets.length > 1) {
-    table = p.arena.allocBytes(offsets.length * 12)
-    new Uint32Array(p.arena.memory.buffer, table, offsets.length * 3).set(offsets.flat())
-  }
+  if (batch.length > 2) throw new UsageError(`gemm: a batch of ${batch.length} levels, at most 2 are supported`)
+  const none = { count: 1, a: 0, b: 0, c: 0 }, [inner, outer] = [batch.at(-1) ?? none, batch.at(-2) ?? none]
+  const panels = Math.ceil(Math.max(M, N) / PANEL), count = outer.count * inner.count
+  if (!(M > 0 && N > 0 && count > 0)) return
   const grain = Math.max(1, Math.ceil(GRAIN / (PANEL * Math.min(M, N) * Math.max(K, 1))))
   p.emit(
     products === 'exact' ? 'gemm_exact_f32' : 'gemm_f32',
-    [a.ptr, a.rowStride, a.colStride, b.ptr, b.rowStride, b.colStride, c.ptr, c.rowStride, M, N, K, accumulate ? 1 : 0, table],
-    panels * offsets.length, grain,
+    [a.ptr, a.rowStride, a.colStride, b.ptr, b.rowStride, b.colStride, c.ptr, c.rowStride, M, N, K, accumulate ? 1 : 0,
+      inner.count, outer.a, outer.b, outer.c, inner.a, inner.b, inner.c],
+    panels * count, grain,
   )
 }

@@ -100,9 +100,9 @@ describe('token files', () => {
     const load = (name: string, content: Uint8Array) => loadCorpus([file(name, content)], bytes)
     await expect(load('odd.bin', u16.subarray(0, 7))).rejects.toThrow(/not a whole number of uint16/)
     await expect(load('big.bin', u32.subarray(0, 3 * 4).map((b, i) => i === 5 ? 1 : b))).rejects.toThrow(/token 262 at position 2 is outside the vocabulary of 256/)
-    await expect(load('short.npy', npy('<u2', '(9,)', u16))).rejects.toThrow(/promises 9 tokens, 8/)
-    await expect(load('float.npy', npy('<f4', '(8,)', u32))).rejects.toThrow(/uint16 or uint32 is needed/)
-    await expect(load('cut.npy', npy('<u2', '(8,)', u16).subarray(0, 50))).rejects.toThrow(/cut off/)
+    await expect(load('short.npy', npy('<u2', '(9,)', u16))).rejects.toThrow(/short.npy: npy: .*takes 18 bytes, the file holds 16/)
+    await expect(load('float.npy', npy('<f4', '(8,)', u32))).rejects.toThrow(/holds F32, tokens are U16 or U32/)
+    await expect(load('cut.npy', npy('<u2', '(8,)', u16).subarray(0, 50))).rejects.toThrow(/cut.npy: npy: header length/)
   })
 })
 
