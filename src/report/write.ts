@@ -1,0 +1,18 @@
+// Pages as files: report.html in a run directory, and a comparison page where asked for.
+import { join } from 'node:path'
+import { writeFileAtomic } from '../io/atomic.ts'
+import { comparisonPage } from './comparison-page.ts'
+import { loadRun } from './data.ts'
+import { runPage } from './run-page.ts'
+
+/** Write DIRECTORY/report.html; returns its path. Throws UsageError if there is no run, RunError if it cannot be written. */
+export function writeRunReport(directory: string, file = join(directory, 'report.html')): string {
+  writeFileAtomic(file, runPage(loadRun(directory)))
+  return file
+}
+
+/** Write the page that compares the runs in `directories`, two or more. */
+export function writeComparison(directories: readonly string[], file: string): string {
+  writeFileAtomic(file, comparisonPage(directories.map(loadRun)))
+  return file
+}
