@@ -15,11 +15,11 @@ import { formatLine, parseLines } from '../io/jsonl.ts'
 import { expired } from './checkpoint.ts'
 import { configHash } from './config-file.ts'
 import { parseConfig, type RunConfig } from './config.ts'
+import { VERSION } from '../version.ts'
 import type { EngineInfo, MetricsRow, RunSummary } from './types.ts'
 
 /** Layout of the folder. A folder with another number is refused, not guessed at. */
 const FORMAT = 1
-export const VERSION: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 
 export interface RunFile { readonly format: number, readonly version: string, readonly hash: string, readonly config: RunConfig, readonly engine?: EngineInfo, readonly parent?: { directory: string, step: number } }
 

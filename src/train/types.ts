@@ -1,5 +1,6 @@
 // What a training run says about itself: rows of metrics.jsonl, progress, summary. The trainer writes them; the command line and the report read them.
 // One JSON object per line, told apart by `kind`; `step` counts completed steps. Not-a-number and infinite values are written as null.
+import type { EngineInfo as CoreEngine } from '../runtime/engine.ts'
 import type { Arm, RunConfig } from './config.ts'
 
 /** Loss of one training step, before its update. */
@@ -40,23 +41,13 @@ export interface EventRow { kind: 'event', step: number, event: 'checkpoint' | '
 export type MetricsRow = StepRow | ValidationRow | GradientRow | TrajectoryRow | ProbeRow | OverflowRow | MomentsRow | GammaRow | EventRow
 
 /** What ran: stored with every run, because results must not depend on it. */
-export interface EngineInfo {
-  /** `Node v26.10.0 (V8 14.2)`. */
-  runtime: string
-  platform: string
-  threads: number
-  /** Width of the SIMD code that ran, 128 or 256 bits. */
-  simdBits: number
-  relaxedSimd: boolean
-  /** SHA-256 of the Wasm modules, by name. */
-  modules: Record<string, string>
-}
+export interface EngineInfo extends CoreEngine { readonly threads: number }
 
 export interface Progress {
   step: number
   steps: number
   /** Last loss of each arm that has one. */
-  loss: Partial<Record<Arm, number>>
+  loss: Partial<Record<Arm, number | null>>
   gflops: number
   /** Seconds until the end, estimated. */
   eta: number
@@ -76,11 +67,15 @@ export interface RunSummary {
 
 export interface TrainOptions {
   directory: string
-  threads: number
+  threads: number | 'auto'
+  /** Ask for the 256-bit mode (runtime/wide.ts). */
+  wide?: boolean
   /** Continue the run in `directory` from its last checkpoint. */
   resume?: boolean
   /** Start the studied arm from this checkpoint file instead of from initial weights (intervene). */
   from?: string
+  /** The run and step that `from` belongs to. */
+  parent?: { directory: string, step: number }
   onProgress?: (progress: Progress) => void
   /** Aborting ends the run after the present step, with a checkpoint. */
   signal?: AbortSignal

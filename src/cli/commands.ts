@@ -1,0 +1,48 @@
+// blockscale COMMAND [arguments]: which commands there are, and how one is called.
+// Each command is a module of this folder with `help` and `run(args)`, loaded only when it is called, so that starting costs nothing.
+import { UsageError } from '../errors.ts'
+
+/** A command's module. `run` returns the exit code, 0 if it returns nothing; it throws UsageError and RunError. */
+export interface Command { readonly help: string, run(args: string[]): Promise<number | void> }
+
+const commands: Readonly<Record<string, { summary: string, load: () => Promise<Command> }>> = {
+  train: { summary: 'train a model from a preset or a YAML file', load: () => import('./train.ts') },
+  intervene: { summary: 'fork a run at a checkpoint with another precision', load: () => import('./intervene.ts') },
+  report: { summary: 'write the page of a run, or of several compared', load: () => import('./report.ts') },
+  formats: { summary: 'the format table, or every code of one format', load: () => import('./formats.ts') },
+  info: { summary: 'engine, SIMD width, threads, module hashes, self-test', load: () => import('./info.ts') },
+}
+
+const overview = (): string => `blockscale: block-scaled low-precision arithmetic and training, bit for bit, on any CPU
+
+usage: blockscale COMMAND [arguments]
+
+${Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(12)}${summary}`).join('\n')}
+
+  blockscale COMMAND --help     arguments and examples
+  blockscale --version
+
+examples:
+  blockscale train quick
+  blockscale train quick --set steps=200 --threads 2 --out runs
+  blockscale formats e4m3
+`
+
+/** Run the command that `args` begin with. Returns the exit code; throws UsageError, RunError. */
+export async function dispatch([name, ...args]: string[]): Promise<number> {
+  if (name === undefined) { process.stderr.write(overview()); return 2 }
+  if (name === '--help' || name === '-h' || (name === 'help' && args.length === 0)) { process.stdout.write(overview()); return 0 }
+  if (name === '--version' || name === '-v') { process.stdout.write(`${(await import('../version.ts')).VERSION}\n`); return 0 }
+  const wantsHelp = name === 'help' || args.includes('--help') || args.includes('-h')
+  const asked = name === 'help' ? args[0]! : name
+  if (!Object.hasOwn(commands, asked)) throw new UsageError(`unknown command ${JSON.stringify(asked)}: use one of ${Object.keys(commands).join(', ')}`)
+  const command = await commands[asked]!.load()
+  if (wantsHelp) { process.stdout.write(command.help); return 0 }
+  return await command.run(args) ?? 0
+}
+
+/** What to print for an error, and the exit code. Only what nobody expected shows its stack. */
+export function explain({ name, message, stack }: Error): { text: string, code: number } {
+  const expected = name === 'UsageError' || name === 'RunError'
+  return { text: `blockscale: ${expected ? message : `unexpected error, please report it\n${stack}`}\n`, code: name === 'UsageError' ? 2 : 1 }
+}

@@ -1,0 +1,37 @@
+// blockscale info: what runs the kernels here, and whether it computes the right bits.
+import { parse } from './arguments.ts'
+
+export const help = `usage: blockscale info [--narrow] [--json]
+
+Engine, SIMD width, threads, hashes of the Wasm modules, and the self-test: fixed inputs through each kernel against pinned hashes. Exit code 1 if it fails.
+
+  --narrow    do not try the engine's 256-bit mode
+
+examples:
+  blockscale info
+  blockscale info --json
+`
+
+export async function run(args: string[]): Promise<number> {
+  const { values } = parse('info', args, { narrow: { type: 'boolean' }, json: { type: 'boolean' } })
+  const [{ describeEngine }, { loadModules, moduleHashes }, { hashes, cases }, { availableThreads }, { VERSION }] = await Promise.all([
+    import('../runtime/engine.ts'), import('../runtime/module.ts'), import('../runtime/selftest.ts'), import('../runtime/open.ts'), import('../version.ts'),
+  ])
+  if (!values.narrow) { const { enableWide, wideAllowed } = await import('../runtime/wide.ts'); if (wideAllowed()) enableWide() }
+  const core = loadModules(false), engine = describeEngine(core)
+  const computed = hashes(core), wrong = cases.filter(c => computed[c.name] !== c.hash).map(c => c.name)
+  const facts = {
+    version: VERSION, ...engine, platform: `${process.platform} ${process.arch}`, threads: availableThreads(), modules: moduleHashes(),
+    selfTest: wrong.length ? `FAILED: ${wrong.join(', ')}` : `passed, ${cases.length} kernels`,
+  }
+  if (values.json) process.stdout.write(`${JSON.stringify(facts)}\n`)
+  else {
+    const lines: [string, string | number][] = [
+      ['blockscale', facts.version], ['engine', `${engine.runtime}${engine.v8 ? `, V8 ${engine.v8}` : ''}`], ['platform', facts.platform], ['threads', facts.threads],
+      ['SIMD', `${engine.simd} bits${engine.relaxed ? ', relaxed' : ''}`], ['register tiles', `${engine.tiles.strict}${engine.tiles.fused ? `, fused ${engine.tiles.fused}` : ''}`], ['256-bit mode', engine.wide ?? 'not asked for'],
+      ['self-test', facts.selfTest], ...Object.entries(facts.modules).map(([name, hash]): [string, string] => [`${name}.wasm`, hash]),
+    ]
+    process.stdout.write(lines.map(([name, value]) => `${name.padEnd(20)}${value}\n`).join(''))
+  }
+  return wrong.length ? 1 : 0
+}
