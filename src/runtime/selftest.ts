@@ -59,7 +59,7 @@ const product = (name: string, hash: number, kernel: 'gemm_f32' | 'gemm_exact_f3
     const a = fill(ex, 1, M * K), b = fill(ex, 2, K * N), c = ex.arena.tensor(M, N)
     const [aRow, aCol] = transA ? [1, M] : [K, 1], [bRow, bCol] = transB ? [1, K] : [N, 1]
     return {
-      run: () => ex.call(kernel, [a.ptr, aRow, aCol, b.ptr, bRow, bCol, c.ptr, N, M, N, K, 0, 0], Math.ceil(N / 16)),
+      run: () => ex.call(kernel, [a.ptr, aRow, aCol, b.ptr, bRow, bCol, c.ptr, N, M, N, K, 0, 1, 0, 0, 0, 0, 0, 0], Math.ceil(N / 16)),
       outputs: [c],
     }
   },
