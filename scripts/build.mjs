@@ -13,7 +13,7 @@ process.chdir(root)
 mkdirSync('build', { recursive: true })
 
 /** The two sources of Wasm code. `relaxed` is apart because an engine without relaxed SIMD refuses a whole module that holds one such opcode. */
-const entries = { 'kernels': 'assembly/index.ts', 'kernels.shared': 'assembly/index.ts', 'relaxed': 'assembly/relaxed.ts', 'relaxed.shared': 'assembly/relaxed.ts' }
+const entries = { kernels: 'assembly/index.ts', relaxed: 'assembly/relaxed.ts' }
 
 generateTiles()
 const sources = ['asconfig.json', ...readdirSync('assembly', { recursive: true }).filter(f => f.endsWith('.ts')).map(f => join('assembly', f)).sort()]
@@ -26,6 +26,7 @@ if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
   for (const [target, entry] of Object.entries(entries)) {
     const { error, stderr } = await asc.main([entry, '--config', 'asconfig.json', '--target', target])
     if (error) { console.error(stderr.toString()); process.exit(1) }
+    writeFileSync(`build/${target}.wasm`, withPrivateMemory(readFileSync(`build/${target}.shared.wasm`)))
   }
   for (const name of ['kernels', 'relaxed']) rmSync(`build/${name}.js`, { force: true }) // only the generated types are used
   writeModule()
@@ -33,9 +34,39 @@ if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
 }
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], { stdio: 'inherit' })
 
+/**
+ * A module that imports a shared memory, changed to import a private one without maximum; the code is the same, and compiling it takes its time.
+ * Import section (id 2): a count, then for each import two names, a kind (0: function, 2: memory), and a type index or, for a memory, a flag byte
+ * (3: shared and with a maximum), minimum and maximum.
+ */
+function withPrivateMemory(wasm) {
+  let at = 8
+  const number = () => { for (let value = 0, shift = 0; ; shift += 7) { const byte = wasm[at++]; value += (byte & 127) * 2 ** shift; if (byte < 128) return value } }
+  const encode = value => value < 128 ? [value] : [value % 128 + 128, ...encode(Math.floor(value / 128))]
+  const skipName = () => { const length = number(); at += length }
+  while (wasm[at] !== 2) { at++; const length = number(); at += length }
+  const section = at++
+  number()
+  const body = at
+  for (let imports = number(); imports > 0; imports--) {
+    skipName()
+    skipName()
+    if (wasm[at++] !== 2) { number(); continue }
+    const limits = at
+    if (wasm[at++] !== 3) throw new Error('the core must import a shared memory')
+    const minimum = encode(number())
+    number()
+    const rest = at
+    at = section + 1
+    const length = number() - (rest - limits) + 1 + minimum.length
+    return Buffer.concat([wasm.subarray(0, section + 1), Buffer.from(encode(length)), wasm.subarray(body, limits), Buffer.from([0, ...minimum]), wasm.subarray(rest)])
+  }
+  throw new Error('the core imports no memory')
+}
+
 /** build/module.inline.js: the four modules as base64, for engines that compile Wasm from bytes. */
 function writeModule() {
-  const lines = Object.keys(entries).map(name => {
+  const lines = Object.keys(entries).flatMap(name => [name, `${name}.shared`]).map(name => {
     const bytes = readFileSync(`build/${name}.wasm`)
     return `  ${JSON.stringify(name)}: { sha256: '${createHash('sha256').update(bytes).digest('hex')}', base64: '${bytes.toString('base64')}' },`
   })

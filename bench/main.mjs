@@ -1,0 +1,108 @@
+// npm run bench [-- NAME...] [--json FILE] [--compare FILE] [--rounds N] [--ms N] [--threads N] [--peers] [--no-wide]
+//
+// Prints one line a figure: the best and the median rate of all samples, and the best as a share of what the machine can do (bench/limits.mjs, measured
+// in the same run). NAME keeps the figures whose name contains it. A family is a file of this folder that exports `benches(context)`:
+//   { name, unit, work, limit, task, run }   name: family/variant/size; work: flop, elements or bytes of one run; limit: 'flops', 'copy' or 'copy-memory';
+//                                            task: equal for figures that do the same work, peers included; run: what is timed, may be async
+// `unit` is GFLOP/s, GMAC/s, Gel/s, GB/s (work / time / 1e9) or ms or us (time; work unused).
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus, totalmem } from 'node:os'
+import { parseArgs } from 'node:util'
+import { describeEngine } from '../dist/runtime/engine.js'
+import { InlineExecutor } from '../dist/runtime/executor.js'
+import { open } from '../dist/runtime/open.js'
+import { enableWide, wideAllowed } from '../dist/runtime/wide.js'
+import { copyRate, peakFlops } from './limits.mjs'
+import { interleave, local } from './measure.mjs'
+
+const { values: options, positionals: names } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'string' }, compare: { type: 'string' }, rounds: { type: 'string', default: '7' }, ms: { type: 'string', default: '40' },
+    threads: { type: 'string', default: String(availableParallelism()) }, peers: { type: 'boolean', default: false }, 'no-wide': { type: 'boolean', default: false },
+  },
+})
+const helpers = ['main', 'wasm', 'limits', 'measure']
+
+if (!options['no-wide'] && wideAllowed()) enableWide()
+const inline = new InlineExecutor()
+const threads = Number(options.threads)
+let pool
+const context = {
+  threads,
+  /** The executor on one thread. */
+  inline,
+  /** One on all threads; opened when first asked for. */
+  pool: async () => pool ??= await open({ threads }),
+  engine: describeEngine(),
+}
+const { engine } = context
+
+const limits = { flops: await peakFlops(), copy: await copyRate(2), 'copy-memory': await copyRate(64) }
+const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`
+const mode = `${engine.simd}-bit, ${engine.relaxed ? 'relaxed SIMD' : 'no relaxed SIMD'}, tiles ${engine.tiles.strict} ${engine.tiles.fused ?? ''}`.trim()
+console.log(`${machine}
+${engine.runtime} (V8 ${engine.v8}), ${mode}
+256-bit mode: ${engine.wide ?? 'not asked for'}
+limits of one thread: ${(limits.flops / 1e9).toFixed(1)} GFLOP/s in registers; memory.copy ${(limits.copy / 1e9).toFixed(1)} GB/s of 2 MiB, ${(limits['copy-memory'] / 1e9).toFixed(1)} GB/s of 64 MiB
+best of ${options.rounds} rounds of ${options.ms} ms, ${new Date().toISOString().slice(0, 10)}
+`)
+
+const before = options.compare ? new Map(JSON.parse(readFileSync(options.compare, 'utf8')).map(row => [row.name, row])) : null
+const wanted = figure => !names.length || names.some(name => figure.name.includes(name))
+const rows = []
+for (const family of readdirSync(import.meta.dirname ?? new URL('.', import.meta.url).pathname).filter(f => f.endsWith('.mjs')).map(f => f.slice(0, -4)).sort()) {
+  if (helpers.includes(family)) continue
+  const { benches } = await import(`./${family}.mjs`)
+  const mark = inline.arena.mark()
+  const figures = (await benches(context)).filter(wanted)
+  if (options.peers) figures.push(...await peersOf(figures))
+  // Figures of one task are sampled in turn, so that ratios between them come from the same moments.
+  for (const group of groups(figures)) {
+    for (const f of group) f.timer ??= local(f.run)
+    await interleave(group, { rounds: Number(options.rounds), ms: Number(options.ms) })
+    for (const f of group) f.value = value(f, f.least)
+    for (const f of group) report(f, group)
+  }
+  inline.arena.release(mark)
+}
+if (options.json) writeFileSync(options.json, `${JSON.stringify(rows, null, 1)}\n`)
+await pool?.close()
+await closePeers()
+
+function groups(figures) {
+  const map = new Map()
+  for (const f of figures) map.set(f.task ?? f.name, [...map.get(f.task ?? f.name) ?? [], f])
+  return map.values()
+}
+
+function value({ unit, work }, seconds) {
+  if (unit === 'ms') return seconds * 1e3
+  if (unit === 'us') return seconds * 1e6
+  return work / seconds / 1e9
+}
+
+function report(f, group) {
+  const rate = f.work / f.least / (f.threads ?? 1)
+  const share = f.limit ? rate * (f.bytes ?? 1) / limits[f.limit] : null
+  const faster = (a, b) => f.unit === 'ms' || f.unit === 'us' ? b.least / a.least : a.value / b.value
+  const ratios = Object.fromEntries(group.filter(other => other.peer && !f.peer).map(other => [other.peer, Number(faster(f, other).toFixed(3))]))
+  const row = { name: f.name, value: f.value, median: value(f, f.median), unit: f.unit, limit: f.limit ?? null, share, peers: ratios, machine, engine: `${engine.runtime} V8 ${engine.v8}`, mode, date: new Date().toISOString() }
+  rows.push(row)
+  const old = before?.get(f.name)
+  const gain = old && (f.unit === 'ms' || f.unit === 'us' ? old.value / f.value : f.value / old.value)
+  console.log([
+    f.name.padEnd(36), f.value.toFixed(f.value < 10 ? 2 : 1).padStart(8), `(${row.median.toFixed(row.median < 10 ? 2 : 1)})`.padStart(9), f.unit.padEnd(8),
+    share === null ? '' : `${(100 * share).toFixed(0)}% of ${f.limit}`, ...Object.entries(ratios).map(([peer, r]) => `${r.toFixed(2)}x ${peer}`),
+    old ? `${gain.toFixed(2)}x before: ${gain > 1.05 ? 'faster' : gain < 0.95 ? 'SLOWER' : 'same'}` : before ? 'new' : '',
+  ].join('  ').trimEnd())
+}
+
+async function peersOf(figures) {
+  const { peerFigures } = await import('./peers/peers.mjs')
+  return peerFigures(figures)
+}
+
+async function closePeers() {
+  if (options.peers) (await import('./peers/peers.mjs')).close()
+}
