@@ -1,8 +1,8 @@
 // Builds everything a fresh clone needs, in order: the Wasm modules (assembly/ -> build/), the JavaScript that carries them
-// (build/module.inline.js), the TypeScript (src/ -> dist/). A Wasm target is rebuilt only when a file in assembly/ or asconfig.json changed.
+// (build/module.inline.js), the TypeScript (src/ -> dist/). Wasm is rebuilt only when a file in assembly/, asconfig.json or this script changed.
 import { createHash } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import asc from 'assemblyscript/asc'
@@ -16,7 +16,7 @@ mkdirSync('build', { recursive: true })
 const entries = { kernels: 'assembly/index.ts', relaxed: 'assembly/relaxed.ts' }
 
 generateTiles()
-const sources = ['asconfig.json', ...readdirSync('assembly', { recursive: true }).filter(f => f.endsWith('.ts')).map(f => join('assembly', f)).sort()]
+const sources = ['asconfig.json', 'scripts/build.mjs', ...readdirSync('assembly', { recursive: true }).filter(f => f.endsWith('.ts')).map(f => join('assembly', f)).sort()]
 const stamp = createHash('sha256')
 for (const f of sources) stamp.update(f).update('\0').update(readFileSync(f))
 const hash = stamp.digest('hex')
@@ -26,9 +26,10 @@ if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
   for (const [target, entry] of Object.entries(entries)) {
     const { error, stderr } = await asc.main([entry, '--config', 'asconfig.json', '--target', target])
     if (error) { console.error(stderr.toString()); process.exit(1) }
+    renameSync(`build/${target}.shared.d.ts`, `build/${target}.d.ts`)
+    rmSync(`build/${target}.shared.js`) // only the generated types are used
     writeFileSync(`build/${target}.wasm`, withPrivateMemory(readFileSync(`build/${target}.shared.wasm`)))
   }
-  for (const name of ['kernels', 'relaxed']) rmSync(`build/${name}.js`, { force: true }) // only the generated types are used
   writeModule()
   writeFileSync(stampFile, hash)
 }

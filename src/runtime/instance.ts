@@ -11,8 +11,8 @@ type Relaxed = Awaited<ReturnType<typeof instantiateRelaxed>>
 export type Kernels = Omit<Strict & Omit<Relaxed, keyof Strict>, 'memory'>
 export type KernelName = keyof Kernels & string
 
-/** A kernel's own arguments: its parameters without the trailing `begin, end`. */
-export type KernelArgs<K extends KernelName> = Kernels[K] extends (...args: infer P) => unknown ? (P extends [...infer A extends number[], number, number] ? A : never) : never
+/** A kernel's own arguments: its parameters without the trailing `begin, end`. (`K extends K`: for each member of a union of names by itself.) */
+export type KernelArgs<K extends KernelName> = K extends K ? Kernels[K] extends (...args: infer P) => unknown ? (P extends [...infer A extends number[], number, number] ? A : never) : never : never
 
 export interface CoreModules {
   /** The strict kernels. */
