@@ -15,3 +15,4 @@ export { add_f32, sub_f32, mul_f32, scale_f32, axpy_f32, add_row_f32 } from './e
 export { moments_f32, comparison_f32, combine_f64, column_sum_f32, overflow_f32, first_non_finite_f32 } from './reduce'
 export { mse_f32, cross_entropy_f32, count_targets, mean_over_targets } from './loss'
 export { adam_f32, sgd_f32, clip_scale } from './optimizer'
+export { elementary_f32 } from './elementary'

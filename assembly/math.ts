@@ -3,7 +3,7 @@
 //   exp    x = n ln 2 + r, |r| <= ln 2 / 2, exp r = 1 + r + r^2 q(r)                                        0.6 ulp
 //   log    x = 2^e m, m in [sqrt 1/2, sqrt 2), log m = f - f^2/2 + f^3 p(f), f = m - 1                      1 ulp
 //   tanh   x + x^3 p(x^2) below 0.625, else 1 - 2 / (exp 2x + 1)                                            2 ulp
-//   Phi    normal distribution function, Phi(-t) = exp(-t^2/2) h(t) for t >= 0, h rational                  4 ulp
+//   Phi    normal distribution function, Phi(-t) = exp(-t^2/2) P(t) / Q(t) for t >= 0                       4 + t^2 ulp; 0 from t = 13
 
 // @ts-ignore: decorator
 @inline
@@ -143,57 +143,63 @@ export function tanh(x: v128): v128 {
 }
 
 const PHI = memory.data<f32>([
-  15, 15, 15, 15, // 0: beyond, Phi(-t) is 0
-  -0.5, -0.5, -0.5, -0.5, // 1
-  0.5, 0.5, 0.5, 0.5, // 2..6: numerator of h
-  0.43928271532058716, 0.43928271532058716, 0.43928271532058716, 0.43928271532058716,
-  0.18396857380867004, 0.18396857380867004, 0.18396857380867004, 0.18396857380867004,
-  0.040880925953388214, 0.040880925953388214, 0.040880925953388214, 0.040880925953388214,
-  0.0041531966999173164, 0.0041531966999173164, 0.0041531966999173164, 0.0041531966999173164,
-  1.676450490951538, 1.676450490951538, 1.676450490951538, 1.676450490951538, // 7..11: denominator but for its leading 1
-  1.2055460214614868, 1.2055460214614868, 1.2055460214614868, 1.2055460214614868,
-  0.4714072048664093, 0.4714072048664093, 0.4714072048664093, 0.4714072048664093,
-  0.10247940570116043, 0.10247940570116043, 0.10247940570116043, 0.10247940570116043,
-  0.010410408489406109, 0.010410408489406109, 0.010410408489406109, 0.010410408489406109,
-  0.3989422804014327, 0.3989422804014327, 0.3989422804014327, 0.3989422804014327, // 12: 1 / sqrt(2 pi)
+  13, 13, 13, 13, // 0: from here on Phi(-t) counts as 0
+  -0.7213475204444817, -0.7213475204444817, -0.7213475204444817, -0.7213475204444817, // 1: -log2(e) / 2
+  1, 1, 1, 1, // 2..8: 2^f for |f| <= 1/2
+  0.6931471824645996, 0.6931471824645996, 0.6931471824645996, 0.6931471824645996,
+  0.24022647738456726, 0.24022647738456726, 0.24022647738456726, 0.24022647738456726,
+  0.05550359562039375, 0.05550359562039375, 0.05550359562039375, 0.05550359562039375,
+  0.00961849931627512, 0.00961849931627512, 0.00961849931627512, 0.00961849931627512,
+  0.0013390969252213836, 0.0013390969252213836, 0.0013390969252213836, 0.0013390969252213836,
+  0.0001532926398795098, 0.0001532926398795098, 0.0001532926398795098, 0.0001532926398795098,
+  0.5, 0.5, 0.5, 0.5, // 9..12: P
+  0.34044352173805237, 0.34044352173805237, 0.34044352173805237, 0.34044352173805237,
+  0.10732216387987137, 0.10732216387987137, 0.10732216387987137, 0.10732216387987137,
+  0.014198051765561104, 0.014198051765561104, 0.014198051765561104, 0.014198051765561104,
+  1, 1, 1, 1, // 13..17: Q
+  1.4787691831588745, 1.4787691831588745, 1.4787691831588745, 1.4787691831588745,
+  0.8945607542991638, 0.8945607542991638, 0.8945607542991638, 0.8945607542991638,
+  0.26860469579696655, 0.26860469579696655, 0.26860469579696655, 0.26860469579696655,
+  0.03560192883014679, 0.03560192883014679, 0.03560192883014679, 0.03560192883014679,
+  0.3989422804014327, 0.3989422804014327, 0.3989422804014327, 0.3989422804014327, // 18: 1 / sqrt(2 pi)
 ])
-const UPPER = memory.data<u32>([0xfffff000, 0xfffff000, 0xfffff000, 0xfffff000])
 
-/** min(|x|, 15): the argument that bell() and tail() take; beyond it both are 0. */
+/** min(|x|, 13): the argument that bell() and tail() take. */
 // @ts-ignore: decorator
 @inline
 export function tailArgument(x: v128): v128 { return f32x4.pmin(f32x4.abs(x), at(PHI, 0)) }
 
-/** exp(-t^2/2) for 0 <= t <= 15. t = u + v with u^2 exact, so t^2 = u^2 + v (t + u) loses nothing that matters. */
+/** exp(-t^2/2) = 2^n 2^f for 0 <= t < 13, 0 for t = 13. */
 // @ts-ignore: decorator
 @inline
 export function bell(t: v128): v128 {
-  const u = v128.and(t, at(UPPER, 0))
-  const major = f32x4.mul(f32x4.mul(u, u), at(PHI, 1))
-  const minor = f32x4.mul(f32x4.mul(f32x4.sub(t, u), f32x4.add(t, u)), at(PHI, 1))
-  const shifted = f32x4.add(f32x4.mul(major, at(EXP, 2)), at(EXP, 3))
-  const n = f32x4.sub(shifted, at(EXP, 3))
-  const r = f32x4.add(f32x4.sub(f32x4.sub(major, f32x4.mul(n, at(EXP, 4))), f32x4.mul(n, at(EXP, 5))), minor)
-  return timesPower(f32x4.add(at(EXP, 6), f32x4.add(r, expTail(r))), shifted)
+  const exponent = f32x4.mul(f32x4.mul(t, t), at(PHI, 1))
+  const shifted = f32x4.add(exponent, at(EXP, 3))
+  const f = f32x4.sub(exponent, f32x4.sub(shifted, at(EXP, 3)))
+  let p = f32x4.add(f32x4.mul(at(PHI, 8), f), at(PHI, 7))
+  p = f32x4.add(f32x4.mul(p, f), at(PHI, 6))
+  p = f32x4.add(f32x4.mul(p, f), at(PHI, 5))
+  p = f32x4.add(f32x4.mul(p, f), at(PHI, 4))
+  p = f32x4.add(f32x4.mul(p, f), at(PHI, 3))
+  p = f32x4.add(f32x4.mul(p, f), at(PHI, 2))
+  return v128.andnot(i32x4.add(p, i32x4.shl(shifted, 23)), f32x4.ge(t, at(PHI, 0)))
 }
 
-/** Phi(-t) = (1 - erf(t / sqrt 2)) / 2 for 0 <= t <= 15, given bell(t). */
+/** Phi(-t) = (1 - erf(t / sqrt 2)) / 2 for 0 <= t <= 13, given bell(t). */
 // @ts-ignore: decorator
 @inline
 export function tail(t: v128, bellOfT: v128): v128 {
-  let p = f32x4.add(f32x4.mul(at(PHI, 6), t), at(PHI, 5))
-  let q = f32x4.add(f32x4.mul(at(PHI, 11), t), at(PHI, 10))
-  p = f32x4.add(f32x4.mul(p, t), at(PHI, 4))
-  q = f32x4.add(f32x4.mul(q, t), at(PHI, 9))
-  p = f32x4.add(f32x4.mul(p, t), at(PHI, 3))
-  q = f32x4.add(f32x4.mul(q, t), at(PHI, 8))
-  p = f32x4.add(f32x4.mul(p, t), at(PHI, 2))
-  q = f32x4.add(f32x4.mul(q, t), at(PHI, 7))
-  q = f32x4.add(f32x4.mul(q, t), at(EXP, 6))
+  let q = f32x4.add(f32x4.mul(at(PHI, 17), t), at(PHI, 16))
+  let p = f32x4.add(f32x4.mul(at(PHI, 12), t), at(PHI, 11))
+  q = f32x4.add(f32x4.mul(q, t), at(PHI, 15))
+  p = f32x4.add(f32x4.mul(p, t), at(PHI, 10))
+  q = f32x4.add(f32x4.mul(q, t), at(PHI, 14))
+  p = f32x4.add(f32x4.mul(p, t), at(PHI, 9))
+  q = f32x4.add(f32x4.mul(q, t), at(PHI, 13))
   return f32x4.div(f32x4.mul(bellOfT, p), q)
 }
 
 /** Normal density at t, given bell(t). */
 // @ts-ignore: decorator
 @inline
-export function density(bellOfT: v128): v128 { return f32x4.mul(bellOfT, at(PHI, 12)) }
+export function density(bellOfT: v128): v128 { return f32x4.mul(bellOfT, at(PHI, 18)) }
