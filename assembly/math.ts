@@ -3,7 +3,7 @@
 //   exp    x = n ln 2 + r, |r| <= ln 2 / 2, exp r = 1 + r + r^2 q(r)                                        0.6 ulp
 //   log    x = 2^e m, m in [sqrt 1/2, sqrt 2), log m = f - f^2/2 + f^3 p(f), f = m - 1                      1 ulp
 //   tanh   x + x^3 p(x^2) below 0.625, else 1 - 2 / (exp 2x + 1)                                            2 ulp
-//   Phi    normal distribution function, Phi(-t) = exp(-t^2/2) P(t) / Q(t) for t >= 0                       4 + t^2 ulp; 0 from t = 13
+//   Phi    normal distribution function, Phi(-t) = exp(-t^2/2) P(t) / Q(t) for t >= 0                       4 + 3 t^2/2 ulp; 0 from t = 13
 
 // @ts-ignore: decorator
 @inline
