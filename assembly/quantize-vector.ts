@@ -1,0 +1,157 @@
+// Four elements of an ordinary block at once. Where an element x has exponent e, e' = max(e, emin of the block) gives its quantum q = 2^(e' - man), and
+//   nearest:      (|x| + c) - c with c = 1.5 * 2^23 q, whose unit in the last place is q, so that the addition rounds to nearest even;
+//                 halves go away from zero if the last bit of |x| is set first: a tie has that bit clear, and nothing else can cross one;
+//   toward zero:  that, less q where it came out above |x|;
+//   stochastic:   |x| truncated to q / 2^bits, plus random * q / 2^bits (both exact), truncated to q.
+// Saturation is a minimum afterwards. "Ordinary" means that all these powers are normal numbers (is_ordinary in quantizer.ts).
+import { is_add_half, NEAREST_EVEN, rounding_of, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
+import { emin, fake_quantize_element, man, mode, toLimit } from './quantizer'
+import { scratch } from './scratch'
+
+/** Vector constants. Loaded, not splatted: V8 rebuilds constants at every use in a loop. */
+const CONSTANTS = memory.data<u32>([
+  0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff,
+  0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000,
+  1, 1, 1, 1,
+  0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff,
+  0x7fffd3, 0x7fffd3, 0x7fffd3, 0x7fffd3,
+], 16)
+// @ts-ignore: decorator
+@inline export function magnitude_mask(): v128 { return v128.load(CONSTANTS) }
+// @ts-ignore: decorator
+@inline export function exponent_mask(): v128 { return v128.load(CONSTANTS, 16) }
+// @ts-ignore: decorator
+@inline export function last_bit(): v128 { return v128.load(CONSTANTS, 32) }
+
+/** How the vector path rounds. The ADD_HALF pair takes 0.5 - 2^-25 quanta up to one, as floor(fl(t + 0.5)) does. */
+export const EVEN = 0, AWAY = 1, ZERO = 2, ADD_HALF_EVEN = 3, ADD_HALF_AWAY = 4
+// @ts-ignore: decorator
+@inline export function how_of_mode(): i32 {
+  const rounding = rounding_of(mode)
+  return rounding == TOWARD_ZERO ? ZERO : rounding == NEAREST_EVEN ? is_add_half(mode) ? ADD_HALF_EVEN : EVEN : is_add_half(mode) ? ADD_HALF_AWAY : AWAY
+}
+
+// Words that are constant during a call.
+/** Turns e' into c. */
+// @ts-ignore: decorator
+@inline export function step_word(): i32 { return (23 - man) << 23 | 0x400000 }
+/** From the word of a block's 2^emin to that of 0.5 - 2^-25 of its smallest quanta, the magnitude that ADD_HALF takes up. */
+// @ts-ignore: decorator
+@inline export function to_half(): i32 { return -((man + 1) << 23) - 1 }
+/** A block's largest magnitude, as a word, that the division by its scale takes to zero: 2^-150 scale, 0 if there is none. */
+export function tiny_word(lowestWord: i32): i32 {
+  const e = (lowestWord >> 23) - emin - 127 // the scale is 2^e
+  return e <= 0 ? 0 : e < 24 ? 1 << (e - 1) : (e - 23) << 23
+}
+
+/**
+ * Quantize x. Words of its block: `lowest` of 2^emin, `limit` of the largest magnitude, `half` = lowest + to_half, `tiny` = tiny_word. `step`: step_word;
+ * `shift`: man in the exponent field. `how` and `sign` (a zero's: ZERO_PRESERVE, ZERO_TORCH or ZERO_POSITIVE) must be constants.
+ */
+// @ts-ignore: decorator
+@inline export function quantize_vector(x: v128, how: i32, sign: i32, lowest: v128, limit: v128, half: v128, tiny: v128, step: v128, shift: v128, exponent: v128, magnitude: v128, one: v128): v128 {
+  if (sign == ZERO_POSITIVE && how != ZERO) {
+    const c = i32x4.add(i32x4.max_s(v128.and(x, exponent), lowest), step)
+    if (how == AWAY) x = v128.or(x, one)
+    return f32x4.pmax(f32x4.pmin(f32x4.sub(f32x4.add(x, c), c), limit), f32x4.neg(limit))
+  }
+  let a = v128.and(x, magnitude)
+  let negative = v128.xor(x, a)
+  // torch takes the sign of x / scale, +0 for both zeros: an element that the division takes to -0 loses it.
+  if (sign == ZERO_TORCH) negative = v128.and(negative, i32x4.gt_s(a, tiny))
+  const e = i32x4.max_s(v128.and(a, exponent), lowest)
+  const c = i32x4.add(e, step)
+  if (how == ADD_HALF_EVEN || how == ADD_HALF_AWAY) {
+    const up = i32x4.eq(a, half) // one word up it is a tie, two words up it rounds up
+    a = i32x4.sub(a, up)
+    if (how == ADD_HALF_EVEN) a = i32x4.sub(a, up)
+  }
+  if (how == AWAY || how == ADD_HALF_AWAY) a = v128.or(a, one)
+  let r = f32x4.sub(f32x4.add(a, c), c)
+  if (how == ZERO) r = f32x4.sub(r, v128.and(f32x4.gt(r, a), i32x4.sub(e, shift)))
+  const y = v128.or(f32x4.pmin(r, limit), negative)
+  return sign == ZERO_POSITIVE ? f32x4.add(y, f32x4.splat(0)) : y
+}
+
+/** Has either vector a fraction so large that torch's log2 may read the next exponent? Only truncation can tell. */
+// @ts-ignore: decorator
+@inline export function misreads(x0: v128, x1: v128): bool {
+  const fraction = v128.load(CONSTANTS, 48), safe = v128.load(CONSTANTS, 64)
+  return v128.any_true(v128.or(i32x4.gt_s(v128.and(x0, fraction), safe), i32x4.gt_s(v128.and(x1, fraction), safe)))
+}
+
+/** Eight elements one by one; `lowest` points at the words of their blocks' 2^emin, `lowestStep` bytes apart. */
+export function quantize_eight(to: usize, from: usize, lowest: usize, lowestStep: usize): void {
+  for (let i: usize = 0; i < 8; i++) store<f32>(to + (i << 2), fake_quantize_element(load<f32>(from + (i << 2)), (load<i32>(lowest + i * lowestStep) >> 23) - emin, 0))
+}
+
+// @ts-ignore: decorator
+@inline export function pairs(to: usize, from: usize, n: i32, lowestWord: i32, how: i32, sign: i32): void {
+  const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit()
+  const step = i32x4.splat(step_word()), shift = i32x4.splat(man << 23)
+  const lowest = i32x4.splat(lowestWord), limit = i32x4.splat(lowestWord + toLimit)
+  const half = i32x4.splat(lowestWord + to_half()), tiny = i32x4.splat(tiny_word(lowestWord))
+  for (const stop = from + (<usize>n << 2); from < stop; from += 32, to += 32) {
+    if (how == ZERO && sign == ZERO_TORCH && misreads(v128.load(from), v128.load(from, 16))) {
+      store<i32>(scratch, lowestWord, 32)
+      quantize_eight(to, from, scratch + 32, 0)
+      continue
+    }
+    const y0 = quantize_vector(v128.load(from), how, sign, lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
+    const y1 = quantize_vector(v128.load(from, 16), how, sign, lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
+    v128.store(to, y0)
+    v128.store(to, y1, 16)
+  }
+}
+
+function quantize_pairs(to: usize, from: usize, n: i32, lowestWord: i32): void {
+  const how = how_of_mode(), sign = zero_sign_of(mode)
+  if (sign == ZERO_POSITIVE) {
+    if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_POSITIVE)
+    else if (how == AWAY) pairs(to, from, n, lowestWord, AWAY, ZERO_POSITIVE)
+    else pairs(to, from, n, lowestWord, ZERO, ZERO_POSITIVE)
+  } else if (sign == ZERO_PRESERVE) {
+    if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_PRESERVE)
+    else if (how == AWAY) pairs(to, from, n, lowestWord, AWAY, ZERO_PRESERVE)
+    else pairs(to, from, n, lowestWord, ZERO, ZERO_PRESERVE)
+  } else {
+    if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_TORCH)
+    else if (how == AWAY) pairs(to, from, n, lowestWord, AWAY, ZERO_TORCH)
+    else if (how == ZERO) pairs(to, from, n, lowestWord, ZERO, ZERO_TORCH)
+    else if (how == ADD_HALF_EVEN) pairs(to, from, n, lowestWord, ADD_HALF_EVEN, ZERO_TORCH)
+    else pairs(to, from, n, lowestWord, ADD_HALF_AWAY, ZERO_TORCH)
+  }
+}
+
+/** n consecutive elements of an ordinary block. `lowestWord`: lowest_word of the block. The last n mod 8 go through scratch. */
+export function quantize_segment(to: usize, from: usize, n: i32, lowestWord: i32): void {
+  if (n >= 8) quantize_pairs(to, from, n & ~7, lowestWord)
+  const rest = n & 7
+  if (rest == 0) return
+  const done = <usize>(n & ~7) << 2
+  for (let i: usize = 0; i < 32; i += 4) store<i32>(scratch + i, <i32>i < rest << 2 ? load<i32>(from + done + i) : 0)
+  quantize_pairs(scratch, scratch, 8, lowestWord)
+  for (let i: usize = 0; i < <usize>rest << 2; i += 4) store<i32>(to + done + i, load<i32>(scratch + i))
+}
+
+/** Largest of 4 words, in every lane. */
+// @ts-ignore: decorator
+@inline export function horizontal_max(a: v128): v128 {
+  a = i32x4.max_s(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1))
+  return i32x4.max_s(a, v128.shuffle<i32>(a, a, 1, 0, 3, 2))
+}
+
+/** Largest magnitude among n elements, as a word (Inf and NaN are larger than every number). */
+export function amax_word(src: usize, n: i32): i32 {
+  const mask = magnitude_mask()
+  let a = i32x4.splat(0), b = a
+  const end8 = src + (<usize>(n & ~7) << 2), end = src + (<usize>n << 2)
+  while (src < end8) {
+    a = i32x4.max_s(a, v128.and(v128.load(src), mask))
+    b = i32x4.max_s(b, v128.and(v128.load(src, 16), mask))
+    src += 32
+  }
+  let m = i32x4.extract_lane(horizontal_max(i32x4.max_s(a, b)), 0)
+  for (; src < end; src += 4) m = max(m, load<i32>(src) & 0x7fffffff)
+  return m
+}

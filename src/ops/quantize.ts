@@ -1,0 +1,77 @@
+// Quantization in programs: checks shapes and choices, picks the kernel, emits the call. The arithmetic: src/oracle/quantize.ts and assembly/quantize*.ts.
+import { UsageError } from '../errors.ts'
+import { formats, grid, hasNegativeZero, type Format } from '../numerics/formats.ts'
+import type { Arithmetic, BlockQuantizer, ElementRounding, Rounding } from '../numerics/quantizer.ts'
+import { size, type Tensor } from '../runtime/memory.ts'
+import type { Program } from '../runtime/program.ts'
+
+/** Elements that make a thread worth its while. */
+const WORTH = 4096
+
+const roundings: readonly Rounding[] = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic']
+const zeroSigns: readonly Arithmetic['zeroSign'][] = ['preserve', 'torch', 'positive']
+
+/** The choices as the kernels read them: assembly/quantize-modes.ts. */
+function arithmeticBits(a: Arithmetic, rounding: Rounding): number {
+  return roundings.indexOf(rounding) | (a.exponent === 'torch-log2' ? 4 : 0) | (a.half === 'add-half' ? 8 : 0) | zeroSigns.indexOf(a.zeroSign) << 4
+}
+
+function blockBits(q: BlockQuantizer, format: Format): number {
+  const zeroSign = q.zeroSign === 'preserve' && !hasNegativeZero(format) ? 'positive' : q.zeroSign
+  return arithmeticBits({ ...q, zeroSign }, q.rounding) | (q.flushSubnormals ? 64 : 0) | ['none', 'intended', 'as-released'].indexOf(q.bump) << 7
+    | ['floor', 'ceil', 'even', 'rceil'].indexOf(q.scaleRule) << 9 | q.scaleBits << 11 | (q.randomBits === 16 ? 0x10000 : 0)
+}
+
+/** Where stochastic rounding takes its bits: Philox under `seed` (64 bit), stream `stream`, at the u64 step counter that `stepPtr` points at. */
+export interface RandomSource { readonly seed: bigint, readonly stream: number, readonly stepPtr: number }
+
+function check(src: Tensor, dst: Tensor): void {
+  if (src.shape.length !== dst.shape.length || src.shape.some((d, i) => d !== dst.shape[i])) throw new UsageError(`dst has shape [${dst.shape}], must have src's [${src.shape}]`)
+}
+
+/** [outer, axis, inner] extents of a shape round one axis, negative axes counted from the end. Throws UsageError. */
+export function around(shape: readonly number[], axis: number): [outer: number, length: number, inner: number] {
+  const at = axis < 0 ? axis + shape.length : axis
+  if (!Number.isInteger(at) || at < 0 || at >= shape.length) throw new UsageError(`axis is ${axis}, must be in [${-shape.length}, ${shape.length - 1}] for shape [${shape}]`)
+  return [size(shape.slice(0, at)), shape[at]!, size(shape.slice(at + 1))]
+}
+
+function checkQuantizer(q: BlockQuantizer): void {
+  if (!Number.isInteger(q.blockSize) || q.blockSize < 0) throw new UsageError(`blockSize must be an integer >= 0 (0: the whole axis), got ${q.blockSize}`)
+  if (!Number.isInteger(q.scaleBits) || q.scaleBits < 2 || q.scaleBits > 8) throw new UsageError(`scaleBits must be an integer 2..8, got ${q.scaleBits}`)
+  if (q.bump !== 'none' && q.scaleRule !== 'floor') throw new UsageError(`bump ${q.bump} goes with scaleRule floor, got ${q.scaleRule}`)
+}
+
+/**
+ * dst = src quantized in blocks along `axis` and dequantized: what a GEMM panel holds. f32 to f32 of the same shape, in place allowed.
+ * Throws UsageError for a wrong shape, axis or combination of choices.
+ */
+export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number, q: BlockQuantizer, random?: RandomSource): void {
+  check(src, dst)
+  checkQuantizer(q)
+  if (q.rounding === 'stochastic' || q.bump === 'as-released' || random) throw new UsageError(`rounding ${q.rounding} with bump ${q.bump} has no kernel yet`)
+  const [outer, length, inner] = around(src.shape, axis)
+  const format = formats[q.format], { man, emin, emax, max } = grid(format)
+  const block = q.blockSize || Math.max(length, 1), blocks = Math.ceil(length / block)
+  const mode = blockBits(q, format)
+  if (inner === 1) p.emit('fake_quantize_rows', [dst.ptr, src.ptr, length, block, man, emin, emax, max, mode], outer * blocks, Math.ceil(WORTH / block))
+  else {
+    // Wide panels for few, long sweeps; narrow ones where there would be too few to share out.
+    const panel = outer * blocks >= 16 ? 512 : 64
+    const items = outer * blocks * Math.ceil(inner / panel)
+    p.emit('fake_quantize_columns', [dst.ptr, src.ptr, length, inner, block, panel, man, emin, emax, max, mode], items, Math.max(1, Math.floor(WORTH / (block * Math.min(panel, inner)))))
+  }
+}
+
+/** dst = each element of src rounded by itself. f32 to f32 of the same shape, in place allowed. Throws UsageError for a wrong shape or width. */
+export function roundElements(p: Program, src: Tensor, dst: Tensor, r: ElementRounding): void {
+  check(src, dst)
+  if (!Number.isInteger(r.manBits) || r.manBits < 1 || r.manBits > 23) throw new UsageError(`manBits must be an integer 1..23, got ${r.manBits}`)
+  const n = size(src.shape)
+  if (r.expBits === 8 && r.manBits === 23) {
+    if (src.ptr !== dst.ptr) p.emit('copy_f32', [dst.ptr, src.ptr], n, WORTH)
+    return
+  }
+  const mode = arithmeticBits(r, r.rounding) | (r.subnormals === 'flush' ? 64 : 0) | (r.nan === 'as-number' ? 0x8000 : 0) | 8 << 11
+  p.emit('round_elements', [dst.ptr, src.ptr, r.expBits, r.manBits, mode], n, WORTH)
+}
