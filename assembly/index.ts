@@ -19,3 +19,5 @@ export { moments_f32, comparison_f32, combine_f64, column_sum_f32, overflow_f32,
 export { mse_f32, cross_entropy_f32, count_targets, mean_over_targets } from './loss'
 export { adam_f32, sgd_f32, clip_scale } from './optimizer'
 export { elementary_f32 } from './elementary'
+export { philox_uniform_f32, philox_normal_f32 } from './random'
+export { mt19937_seed, mt19937_words, mt19937_skip, mt19937_normal_f32 } from './mt19937'
