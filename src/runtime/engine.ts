@@ -1,6 +1,7 @@
 // What runs the kernels here, in words: for `blockscale info`, and stored with every run and benchmark. None of it can change a result.
+import { hashes } from '../../build/hashes.js'
 import type { CoreModules } from './instance.ts'
-import { loadModules, moduleHashes } from './module.ts'
+import { loadModules } from './module.ts'
 import { tileName } from './tiles.ts'
 
 export interface EngineInfo {
@@ -21,7 +22,7 @@ export interface EngineInfo {
 }
 
 /** Describe the engine as it runs `core` (compiled if it was not). */
-export function describeEngine(core: CoreModules = loadModules(false)): EngineInfo {
+export function describeEngine(core: CoreModules = loadModules()): EngineInfo {
   const strict = tileName(core.kernels, core.tiles.strict, core.shared)
   const { process } = globalThis as { process?: { versions?: Record<string, string | undefined>, release?: { name?: string } } }
   const { Bun, Deno } = globalThis as { Bun?: { version: string }, Deno?: { version: { deno: string } } }
@@ -34,6 +35,6 @@ export function describeEngine(core: CoreModules = loadModules(false)): EngineIn
     relaxed: core.relaxed !== null,
     tiles: { strict, fused: core.relaxed ? tileName(core.relaxed, core.tiles.fused, core.shared) : null },
     wide: core.wide,
-    modules: Object.fromEntries(['kernels', 'relaxed'].map(name => [name, moduleHashes()[core.shared ? `${name}.shared` : name]!])),
+    modules: Object.fromEntries(['kernels', 'relaxed'].map(name => [name, hashes[core.shared ? `${name}.shared` : name]!])),
   }
 }

@@ -8,6 +8,8 @@ import { BREATH, Walker, breathe, failure, plan, spans, type Part, type Span } f
 export interface Executor {
   readonly arena: Arena
   readonly threads: number
+  /** The compiled core it runs. */
+  readonly core: CoreModules
   /**
    * Walk the program once. Resolves when every call is done; rejects with RunError if a kernel or a worker failed. Lets the event loop turn at least
    * every 50 ms of such walks, so `while (!stopped) await run(step)` answers a signal handler that sets `stopped`.
@@ -27,14 +29,16 @@ type Fn = (...args: number[]) => void
 export class InlineExecutor implements Executor {
   readonly threads = 1
   readonly arena: Arena
+  readonly core: CoreModules
   readonly kernels: Kernels
   readonly #plans = new WeakMap<Program, { calls: number, parts: Part[] }>()
   readonly #walker = new Walker()
   #breath = performance.now()
 
-  constructor(modules: CoreModules = loadModules(false)) {
-    this.arena = new Arena(1, modules.shared)
-    this.kernels = instantiate(modules, this.arena.memory, this.arena.scratch(0))
+  constructor(core: CoreModules = loadModules()) {
+    this.core = core
+    this.arena = new Arena(1, core.shared)
+    this.kernels = instantiate(core, this.arena.memory, this.arena.scratch(0))
   }
 
   async run(program: Program): Promise<void> {

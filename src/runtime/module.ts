@@ -1,5 +1,5 @@
-// The compiled core: four Wasm modules (strict or relaxed SIMD, private or shared memory) and what this engine can run.
-// The bytes come through the internal import `#module`, which each runtime resolves to a form it accepts.
+// The compiled core: two Wasm modules (strict and relaxed SIMD), and what this engine can run. They come through the internal import `#module`, which
+// each runtime resolves to a form it accepts (scripts/build.mjs). Their twins over shared memory are apart (shared-module.ts): without threads none is needed.
 import { modules } from '#module'
 import { RunError, UsageError } from '../errors.ts'
 import type { CoreModules } from './instance.ts'
@@ -17,35 +17,58 @@ export function setGate(next: Gate): void {
   gate = next
 }
 
-/** Compile the core (once per process and variant). `shared`: for use by several threads. Throws RunError if the engine lacks SIMD or threads. */
-export function loadModules(shared: boolean): CoreModules {
+/** The strict and the relaxed module, in base64 or compiled. */
+export type Sources = Readonly<Record<'kernels' | 'relaxed', string | WebAssembly.Module>>
+
+/** Compile the core for one thread (once per process). Throws RunError if the engine lacks SIMD, or does not compile from bytes. */
+export const loadModules = (): CoreModules => loadFrom(modules, false)
+
+/** Compile the core from `sources` (once per process and kind). `shared`: over memory that several threads share. */
+export function loadFrom(sources: Sources, shared: boolean): CoreModules {
   let core = loaded.get(shared)
   if (!core) {
-    core = gate(compile(shared, new Uint8Array()), () => compile(shared, again))
+    core = gate(compile(sources, shared, new Uint8Array()), () => compile(sources, shared, again))
     loaded.set(shared, core)
   }
   return core
 }
 
+/**
+ * The core from a module that the caller has compiled: the package's kernels.wasm. Without the relaxed module, the same bits at a lower speed.
+ * Throws UsageError if it is another module.
+ */
+export function useModules(kernels: WebAssembly.Module, relaxed: WebAssembly.Module | null = null): CoreModules {
+  for (const module of [kernels, relaxed]) {
+    if (module && !(module instanceof WebAssembly.Module)) throw new UsageError(`module: ${typeof module}, must be a WebAssembly.Module`)
+    const exports = module ? WebAssembly.Module.exports(module).map(e => e.name) : ['set_scratch']
+    if (!exports.includes('set_scratch') || (module === kernels && !exports.includes('fill_f32'))) {
+      throw new UsageError('module: not the core: it must be compiled from this package\'s build/kernels.wasm')
+    }
+  }
+  const core = { kernels, relaxed, shared: false }
+  return { ...core, tiles: chooseTiles(core), wide: null }
+}
+
 /** A custom section with an empty name: an engine that remembers modules by their bytes compiles these anew. */
 const again = Uint8Array.of(0, 1, 0)
 
-function compile(shared: boolean, suffix: Uint8Array): CoreModules {
-  const [kernels, relaxed] = (['kernels', 'relaxed'] as const).map(name => {
-    const { base64 } = modules[shared ? `${name}.shared` as const : name]
-    const code = atob(base64)
+function compile(sources: Sources, shared: boolean, suffix: Uint8Array): CoreModules {
+  const [kernels = null, relaxed = null] = (['kernels', 'relaxed'] as const).map(name => {
+    const source = sources[name]
+    if (typeof source !== 'string') return source
+    const code = atob(source)
     const bytes = new Uint8Array(code.length + suffix.length)
     for (let i = 0; i < code.length; i++) bytes[i] = code.charCodeAt(i)
     bytes.set(suffix, code.length)
     // Does this engine accept relaxed SIMD opcodes? Asked by validating our own module.
-    return WebAssembly.validate(bytes) ? new WebAssembly.Module(bytes) : null
+    if (!WebAssembly.validate(bytes)) return null
+    try {
+      return new WebAssembly.Module(bytes)
+    } catch (cause) {
+      throw new RunError('this runtime does not compile WebAssembly from bytes: bundle with the condition "workerd" or "edge-light", or compile kernels.wasm its way and pass it as `module`', { cause })
+    }
   })
   if (!kernels) throw new RunError(`this engine cannot run the core: it refuses WebAssembly SIMD${shared ? ' with shared memory' : ''}`)
-  const core = { kernels, relaxed: relaxed ?? null, shared }
+  const core = { kernels, relaxed, shared }
   return { ...core, tiles: chooseTiles(core), wide: null }
-}
-
-/** SHA-256 of each module's bytes, as built. */
-export function moduleHashes(): Record<string, string> {
-  return Object.fromEntries(Object.entries(modules).map(([name, { sha256 }]) => [name, sha256]))
 }

@@ -9,7 +9,7 @@ import { Piscina } from 'piscina'
 import { RunError } from '../errors.ts'
 import type { CoreModules } from './instance.ts'
 import { Arena } from './memory.ts'
-import { loadModules } from './module.ts'
+import { loadSharedModules } from './shared-module.ts'
 import { TeamExecutor } from './team-executor.ts'
 import { Halted, Member, SPINS, halt, type Command, type Crew, type Failure, type Post } from './team.ts'
 import { breathe } from './walk.ts'
@@ -27,11 +27,11 @@ export class PoolExecutor extends TeamExecutor {
   readonly #tasks: Promise<void>[]
 
   /** Start `threads - 1` workers; they are awaited by the first run. `threads` is at least 2. */
-  constructor(threads: number, modules: CoreModules = loadModules(true)) {
+  constructor(threads: number, core: CoreModules = loadSharedModules()) {
     const arena = new Arena(threads, true)
-    const crew: Crew = { modules, memory: arena.memory, threads, spins: threads > availableParallelism() ? 0 : SPINS }
+    const crew: Crew = { core, memory: arena.memory, threads, spins: threads > availableParallelism() ? 0 : SPINS }
     const leader = new Member(crew, { thread: 0, scratch: arena.scratch(0), patience: PATIENCE })
-    super(threads, arena, leader.kernels)
+    super(threads, core, arena, leader.kernels)
     this.#leader = leader
     const count = threads - 1
     this.workers = new Piscina({ filename: WORKER, minThreads: count, maxThreads: count, idleTimeout: Infinity, atomics: 'disabled', workerData: crew })

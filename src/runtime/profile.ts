@@ -52,6 +52,7 @@ export class Profiler implements Executor {
 
   get arena() { return this.inner.arena }
   get threads() { return this.inner.threads }
+  get core() { return this.inner.core }
   call<K extends KernelName>(kernel: K, args: KernelArgs<K>, items: number): void { this.inner.call(kernel, args, items) }
   close(): Promise<void> { return this.inner.close() }
   async run(program: Program): Promise<void> { await this.trace(program) }

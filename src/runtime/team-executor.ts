@@ -1,7 +1,7 @@
 // What executors with several threads have in common, whoever starts the threads: one program at a time, and an end to all when a thread fails.
 import { RunError, UsageError } from '../errors.ts'
 import type { Executor } from './executor.ts'
-import type { KernelArgs, KernelName, Kernels } from './instance.ts'
+import type { CoreModules, KernelArgs, KernelName, Kernels } from './instance.ts'
 import type { Arena } from './memory.ts'
 import type { Program } from './program.ts'
 import { Halted, Mailbox, readTrace, type Command, type Failure } from './team.ts'
@@ -13,6 +13,7 @@ const GRACE = 1000
 export abstract class TeamExecutor implements Executor {
   readonly threads: number
   readonly arena: Arena
+  readonly core: CoreModules
   /** The calling thread's instance of the core. */
   readonly kernels: Kernels
   readonly #mailbox: Mailbox
@@ -27,8 +28,9 @@ export abstract class TeamExecutor implements Executor {
   readonly #reason = new Promise<void>(resolve => { this.#giveReason = resolve })
   #breath = performance.now()
 
-  constructor(threads: number, arena: Arena, kernels: Kernels) {
+  constructor(threads: number, core: CoreModules, arena: Arena, kernels: Kernels) {
     this.threads = threads
+    this.core = core
     this.arena = arena
     this.kernels = kernels
     this.#mailbox = new Mailbox(arena, kernels)

@@ -42,7 +42,7 @@ export class Halted extends Error {}
 
 /** What the threads of a team share. */
 export interface Crew {
-  modules: CoreModules
+  core: CoreModules
   memory: WebAssembly.Memory
   threads: number
   spins: number
@@ -73,8 +73,8 @@ export class Member {
   readonly #walker: Walker
   readonly #meet: () => boolean
 
-  constructor({ modules, memory, threads, spins }: Crew, { thread, scratch, patience }: Post) {
-    const kernels = this.kernels = instantiate(modules, memory, scratch)
+  constructor({ core, memory, threads, spins }: Crew, { thread, scratch, patience }: Post) {
+    const kernels = this.kernels = instantiate(core, memory, scratch)
     this.#thread = thread
     this.#threads = threads
     this.#memory = memory

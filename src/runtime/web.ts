@@ -3,7 +3,7 @@
 import { RunError, UsageError } from '../errors.ts'
 import { instantiate, type CoreModules } from './instance.ts'
 import { Arena } from './memory.ts'
-import { loadModules } from './module.ts'
+import { loadSharedModules } from './shared-module.ts'
 import { TeamExecutor } from './team-executor.ts'
 import { Halted, SPINS, halt, type Command, type Crew } from './team.ts'
 import type { Enlist, Report } from './web-worker.ts'
@@ -11,8 +11,8 @@ import type { Enlist, Report } from './web-worker.ts'
 export interface WebOptions {
   /** How many workers compute; default: as many as the browser says there are cores. */
   threads?: number
-  /** The core, compiled (needed where it does not compile from bytes); default: the built-in one. */
-  modules?: CoreModules
+  /** The core over shared memory, if it was compiled elsewhere. */
+  core?: CoreModules
   /** Makes a worker that runs runtime/web-worker.js; for bundlers that do not know `new Worker(new URL(...))`. */
   worker?: () => Worker
 }
@@ -25,15 +25,15 @@ export class WebExecutor extends TeamExecutor {
   #halted: (() => void) | null = null
 
   /** Start the workers; they are awaited by the first run. Throws RunError where memory cannot be shared, UsageError for a bad number of threads. */
-  constructor({ threads = navigator.hardwareConcurrency, modules, worker = newWorker }: WebOptions = {}) {
+  constructor({ threads = navigator.hardwareConcurrency, core: compiled, worker = newWorker }: WebOptions = {}) {
     if (!Number.isInteger(threads) || threads < 1) throw new UsageError(`threads: ${threads}, must be a positive integer`)
     if (globalThis.crossOriginIsolated === false || typeof SharedArrayBuffer === 'undefined') {
       throw new RunError('threads need shared memory: serve the page with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or use one thread')
     }
-    const core = modules ?? loadModules(true)
+    const core = compiled ?? loadSharedModules()
     const arena = new Arena(threads + 1, true) // the page's own instance needs scratch memory too
-    super(threads, arena, instantiate(core, arena.memory, arena.scratch(threads)))
-    const crew: Crew = { modules: core, memory: arena.memory, threads, spins: threads > navigator.hardwareConcurrency ? 0 : SPINS }
+    super(threads, core, arena, instantiate(core, arena.memory, arena.scratch(threads)))
+    const crew: Crew = { core, memory: arena.memory, threads, spins: threads > navigator.hardwareConcurrency ? 0 : SPINS }
     this.#workers = Array.from({ length: threads }, (_, thread) => {
       const started = worker()
       started.onmessage = ({ data }: MessageEvent<Report>) => {

@@ -8,7 +8,7 @@ import { Program, share } from '../../src/runtime/program.ts'
 import { tileName } from '../../src/runtime/tiles.ts'
 import { bf16, canonical, nearBottom, nearTop, randomBits, spread, type Fill } from './gemm-data.ts'
 
-const core = loadModules(false)
+const core = loadModules()
 
 /** One executor per register tile: the strict tile is used by `rounded` products, the fused one by `exact` products. */
 const engines = [0, 1, 2].map(tile => ({

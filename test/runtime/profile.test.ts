@@ -22,7 +22,7 @@ describe('profile', () => {
       span(0, 0, 0, 4), span(0, -1, 4, 4), span(0, 1, 4, 6), span(0, -1, 6, 6), span(0, 2, 6, 9), span(0, -1, 9, 10),
       span(1, 0, 0, 2), span(1, -1, 2, 4), span(1, -1, 4, 6), span(1, 2, 6, 10), span(1, -1, 10, 10),
     ]
-    const profiler = new Profiler({ threads: 2, arena: inline.arena, run: async () => {}, trace: async () => reported, call: () => {}, close: async () => {} })
+    const profiler = new Profiler({ threads: 2, arena: inline.arena, core: inline.core, run: async () => {}, trace: async () => reported, call: () => {}, close: async () => {} })
     await profiler.run(program)
     await profiler.run(program)
     const near = (values: object) => Object.fromEntries(Object.entries(values).map(([k, v]) => [k, typeof v === 'number' ? expect.closeTo(v, 9) : v]))

@@ -2,10 +2,11 @@ import { describe, expect, it } from 'vitest'
 import { describeEngine } from '../../src/runtime/engine.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { loadModules } from '../../src/runtime/module.ts'
+import { loadSharedModules } from '../../src/runtime/shared-module.ts'
 import { cases, hashes, selfTest } from '../../src/runtime/selftest.ts'
 
 describe('the self-test of an engine', () => {
-  const core = loadModules(false)
+  const core = loadModules()
 
   it('pins the hash of every case', () => {
     expect(hashes(core)).toEqual(Object.fromEntries(cases.map(c => [c.name, c.hash])))
@@ -13,7 +14,7 @@ describe('the self-test of an engine', () => {
 
   it('passes here, for private and shared memory', () => {
     expect(selfTest(core)).toBeNull()
-    expect(selfTest(loadModules(true))).toBeNull()
+    expect(selfTest(loadSharedModules())).toBeNull()
   })
 
   it('finds one wrong bit', () => {
