@@ -14,14 +14,14 @@ examples:
 
 export async function run(args: string[]): Promise<number> {
   const { values } = parse('info', args, { narrow: { type: 'boolean' }, json: { type: 'boolean' } })
-  const [{ describeEngine }, { loadModules, moduleHashes }, { hashes, cases }, { availableThreads }, { VERSION }] = await Promise.all([
-    import('../runtime/engine.ts'), import('../runtime/module.ts'), import('../runtime/selftest.ts'), import('../runtime/open.ts'), import('../version.ts'),
+  const [{ hashes: modules }, { describeEngine }, { loadModules }, { hashes, cases }, { availableThreads }, { VERSION }] = await Promise.all([
+    import('../../build/hashes.js'), import('../runtime/engine.ts'), import('../runtime/module.ts'), import('../runtime/selftest.ts'), import('../runtime/open.ts'), import('../version.ts'),
   ])
   if (!values.narrow) { const { enableWide, wideAllowed } = await import('../runtime/wide.ts'); if (wideAllowed()) enableWide() }
-  const core = loadModules(false), engine = describeEngine(core)
+  const core = loadModules(), engine = describeEngine(core)
   const computed = hashes(core), wrong = cases.filter(c => computed[c.name] !== c.hash).map(c => c.name)
   const facts = {
-    version: VERSION, ...engine, platform: `${process.platform} ${process.arch}`, threads: availableThreads(), modules: moduleHashes(),
+    version: VERSION, ...engine, platform: `${process.platform} ${process.arch}`, threads: availableThreads(), modules,
     selfTest: wrong.length ? `FAILED: ${wrong.join(', ')}` : `passed, ${cases.length} kernels`,
   }
   if (values.json) process.stdout.write(`${JSON.stringify(facts)}\n`)

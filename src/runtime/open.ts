@@ -2,7 +2,6 @@
 import { availableParallelism } from 'node:os'
 import { UsageError } from '../errors.ts'
 import { InlineExecutor, type Executor } from './executor.ts'
-import { PoolExecutor } from './pool.ts'
 
 export interface OpenOptions {
   /** How many threads compute, the calling one included; `auto` (default): as many as this process may use. Never changes a result. */
@@ -25,5 +24,5 @@ export async function open({ threads = 'auto', wide = false }: OpenOptions = {})
   const count = threads === 'auto' ? availableThreads() : threads
   if (!Number.isInteger(count) || count < 1) throw new UsageError(`threads: ${JSON.stringify(threads)}, must be a positive integer or "auto"`)
   if (wide) (await import('./wide.ts')).enableWide()
-  return count === 1 ? new InlineExecutor() : new PoolExecutor(count)
+  return count === 1 ? new InlineExecutor() : new (await import('./pool.ts')).PoolExecutor(count)
 }
