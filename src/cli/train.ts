@@ -68,11 +68,11 @@ function locate(source: string, overrides: string[], out: string, resume: boolea
 }
 
 /** Train with progress on the terminal, write the report, print where it is. Returns the exit code. */
-export async function carryOut(config: RunConfig, options: TrainOptions, values: RunValues): Promise<number> {
+export async function carryOut(config: RunConfig, options: TrainOptions, values: RunValues, train?: Train): Promise<number> {
   const labels: Partial<Record<Arm, string>> = { ...config.baseline ? { baseline: describeScheme(config.baseline) } : {}, studied: describeScheme(config.precision) }
   const display = new ProgressDisplay(progressStyle(values), labels)
   const { signal, done } = interruptible()
-  const train = await trainer()
+  train ??= await trainer()
   let summary: RunSummary
   try {
     summary = await train(config, { ...options, wide: !values.narrow, signal, onProgress: progress => { display.update(progress) } })
