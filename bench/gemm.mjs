@@ -49,7 +49,7 @@ export async function benches({ inline, pool, threads }) {
   const figures = []
   const bare = instantiate(await compile(ladder), 16)
   fill(new Float32Array(bare.memory.buffer))
-  const flop = n => ({ unit: 'GFLOP/s', work: 2 * n ** 3, limit: 'flops', task: `gemm/${n}` })
+  const flop = n => ({ unit: 'GFLOP/s', work: 2 * n ** 3, limit: 'flops', task: `gemm/${n}/1` })
   for (const n of [64, 128, 256, 512, 1024, 2048]) {
     if (n === 256) figures.push({ ...flop(n), name: `gemm/naive/${n}`, run: () => bare.naive(n, 0, 4 << 20, 8 << 20) })
     if (n >= 256 && n <= 1024) figures.push({ ...flop(n), name: `gemm/simd/${n}`, run: () => bare.simd(n, 0, 4 << 20, 8 << 20) })
@@ -58,7 +58,7 @@ export async function benches({ inline, pool, threads }) {
       figures.push({ ...flop(n), name: `gemm/${name}/${n}`, run: () => inline.runSync(p) })
       if (threads > 1 && n >= 128) {
         const many = await pool(), q = program(many, n, products)
-        figures.push({ ...flop(n), name: `gemm/${name}/${n}/${threads} threads`, threads, run: () => many.run(q) })
+        figures.push({ ...flop(n), name: `gemm/${name}/${n}/${threads} threads`, threads, task: `gemm/${n}/${threads}`, run: () => many.run(q) })
       }
     }
   }

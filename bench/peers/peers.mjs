@@ -1,0 +1,59 @@
+// The same work through other libraries, each in a process of its own, sampled in turn with ours. A peer that is not installed is skipped with a line.
+// Python (torch, numpy): BLOCKSCALE_PYTHON, else python3. npm packages (onnxruntime-node, @jax-js/jax, @tensorflow/tfjs-backend-wasm): looked up from the
+// folder BLOCKSCALE_PEERS, else from here. A task is a string: gemm/N/T is an f32 product of N x N matrices on T threads.
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const at = file => fileURLToPath(new URL(file, import.meta.url))
+const python = process.env.BLOCKSCALE_PYTHON ?? 'python3'
+const onOne = library => threads => threads === 1 ? [process.execPath, at('npm.mjs'), library, threads] : null
+
+/** The command of each peer for a number of threads; null where it has only one thread. */
+const peers = {
+  torch: threads => [python, at('gemm.py'), 'torch', threads],
+  numpy: threads => [python, at('gemm.py'), 'numpy', threads],
+  'onnxruntime-node': threads => [process.execPath, at('npm.mjs'), 'onnxruntime-node', threads],
+  'jax-js': onOne('jax-js'),
+  'tfjs-wasm': onOne('tfjs-wasm'),
+  'plain-js': onOne('plain-js'),
+}
+
+const running = new Map()
+
+/** A process that answers one line of JSON for each line it is given; its first line says what it is, or why it cannot run. */
+async function start([command, ...args]) {
+  const child = spawn(command, args.map(String), { stdio: ['pipe', 'pipe', 'ignore'] })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next = async () => { const { value, done } = await lines.next(); return done ? { error: 'the process ended' } : JSON.parse(value) }
+  const failed = new Promise(resolve => child.on('error', e => resolve({ error: e.message })))
+  const hello = await Promise.race([next(), failed])
+  return { child, hello, async ask(question) { child.stdin.write(`${JSON.stringify(question)}\n`); return next() } }
+}
+
+/** One figure for each task of `figures` and each peer that can do it. */
+export async function peerFigures(figures) {
+  const tasks = new Map(figures.filter(f => /^gemm\/\d+\/\d+$/.test(f.task ?? '')).map(f => [f.task, f]))
+  const found = []
+  for (const [task, like] of tasks) {
+    const [n, threads] = task.split('/').slice(1).map(Number)
+    for (const [peer, commandOf] of Object.entries(peers)) {
+      const command = commandOf(threads)
+      if (!command || (peer === 'plain-js' && n > 512)) continue
+      const key = `${peer}/${threads}`
+      if (!running.has(key)) {
+        running.set(key, await start(command))
+        const { hello } = running.get(key)
+        console.log(hello.error ? `peer ${peer} skipped: ${hello.error}` : `peer ${peer}: ${hello.version}, ${threads} thread${threads > 1 ? 's' : ''}`)
+      }
+      const { hello, ask } = running.get(key)
+      if (hello.error) continue
+      found.push({ name: `${task}/${peer}`, peer, unit: like.unit, work: like.work, limit: like.limit, threads: like.threads, task, timer: { sample: ms => ask({ n, ms }), close() {} } })
+    }
+  }
+  return found
+}
+
+export function close() {
+  for (const { child } of running.values()) child.kill()
+}
