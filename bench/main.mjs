@@ -3,6 +3,7 @@
 // Prints one line a figure: the best and the median rate of all samples, and the best as a share of what the machine can do (bench/limits.mjs, measured
 // in the same run). NAME keeps the figures whose name contains it. A family is a file of this folder that exports `benches(context)`:
 //   { name, unit, work, limit, task, run }   name: family/variant/size; work: flop, elements or bytes of one run; limit: 'flops', 'copy' or 'copy-memory';
+//                                            per: for ms and us, what a run is divided by; threads: how many run it, one if not stated;
 //                                            task: equal for figures that do the same work, peers included; run: what is timed, may be async
 // `unit` is GFLOP/s, GMAC/s, Gel/s, GB/s (work / time / 1e9) or ms or us (time; work unused).
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -76,9 +77,9 @@ function groups(figures) {
   return map.values()
 }
 
-function value({ unit, work }, seconds) {
-  if (unit === 'ms') return seconds * 1e3
-  if (unit === 'us') return seconds * 1e6
+function value({ unit, work, per = 1 }, seconds) {
+  if (unit === 'ms') return seconds / per * 1e3
+  if (unit === 'us') return seconds / per * 1e6
   return work / seconds / 1e9
 }
 
@@ -87,6 +88,8 @@ function report(f, group) {
   const share = f.limit ? rate * (f.bytes ?? 1) / limits[f.limit] : null
   const faster = (a, b) => f.unit === 'ms' || f.unit === 'us' ? b.least / a.least : a.value / b.value
   const ratios = Object.fromEntries(group.filter(other => other.peer && !f.peer).map(other => [other.peer, Number(faster(f, other).toFixed(3))]))
+  const alone = f.threads > 1 && group.find(other => !other.threads && f.name.startsWith(`${other.name}/`))
+  if (alone) ratios['one thread'] = Number(faster(f, alone).toFixed(3))
   const row = { name: f.name, value: f.value, median: value(f, f.median), unit: f.unit, limit: f.limit ?? null, share, peers: ratios, machine, engine: `${engine.runtime} V8 ${engine.v8}`, mode, date: new Date().toISOString() }
   rows.push(row)
   const old = before?.get(f.name)
