@@ -72,7 +72,7 @@ export async function carryOut(config: RunConfig, options: TrainOptions, values:
   const labels: Partial<Record<Arm, string>> = { ...config.baseline ? { baseline: describeScheme(config.baseline) } : {}, studied: describeScheme(config.precision) }
   const display = new ProgressDisplay(progressStyle(values), labels)
   const { signal, done } = interruptible()
-  train ??= await trainer()
+  train ??= (await import('../train/trainer.ts')).train
   let summary: RunSummary
   try {
     summary = await train(config, { ...options, wide: !values.narrow, signal, onProgress: progress => { display.update(progress) } })
@@ -102,9 +102,4 @@ async function conclude(summary: RunSummary, values: RunValues): Promise<number>
 
 async function writeReport(directory: string): Promise<string> {
   return (await import('../report/write.ts')).writeRunReport(directory)
-}
-
-async function trainer(): Promise<Train> {
-  const path = '../train/trainer.js'
-  return (await import(path)).train
 }

@@ -5,5 +5,9 @@ import type { SetRunner } from './types.ts'
 /** Loaded on demand, so that one set's dependencies do not delay another's. */
 export const sets: Readonly<Record<string, () => Promise<{ run: SetRunner }>>> = {
   casts: () => import('./sets/casts.ts'),
+  hw: () => import('./sets/hw.ts'),
   microxcaling: () => import('./sets/microxcaling.ts'),
+  mma: () => import('./sets/mma.ts'),
+  student_teacher: () => import('./sets/student_teacher.ts'),
+  student_teacher_mx: () => import('./sets/student_teacher.ts'),
 }
