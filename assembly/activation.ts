@@ -4,7 +4,7 @@
 //   chain   microxcaling's operators (microsoft/microxcaling 7bc4195, mx/activations.py): every primitive step is followed by Q, the rounding to bf16.
 //           Its gelu is x sigmoid(1.59375 (x + 0.044677734 x^3)), never erf. With Q = identity (NONE) the chain's formula is computed in plain f32.
 // What would surprise: relu and relu6 round neither their input nor the incoming gradient before the mask, only the result.
-// A backward chain may be unrounded (NONE) over a rounded forward one: it then uses the forward's rounded intermediates.
+// A backward chain may be unrounded (NONE) over a rounded forward one: it then uses the forward's rounded intermediates, and x unrounded.
 import { AWAY, EVEN, NONE, round, roundStep } from './bf16'
 import { loadPart, storePart } from './lanes'
 import { bell, density, exp, tail, tailArgument, tanh as tanhOf } from './math'
@@ -95,12 +95,11 @@ function backward(kind: i32, r: i32, b: i32, slope: v128, raw: v128, gradient: v
   if (kind == LEAKY_RELU) return v128.bitselect(g, round(f32x4.mul(g, slope), b), f32x4.gt(y, at(C, 0)))
   if (kind == SIGMOID) return roundStep(f32x4.mul(roundStep(f32x4.mul(y, roundStep(f32x4.sub(at(C, 1), y), b)), b), g), b)
   if (kind == TANH) return roundStep(f32x4.mul(roundStep(f32x4.sub(at(C, 1), roundStep(f32x4.mul(y, y), b)), b), g), b)
-  const x = round(raw, q)
   if (kind == SILU) {
-    const s = logistic(x, q)
+    const s = logistic(round(raw, q), q)
     return roundStep(f32x4.mul(roundStep(f32x4.add(s, roundStep(f32x4.mul(y, roundStep(f32x4.sub(at(C, 1), s), b)), b)), b), g), b)
   }
-  const phi = gate(x, q, kind == GELU_FIRST_ORDER)
+  const phi = gate(round(raw, q), q, kind == GELU_FIRST_ORDER), x = round(raw, b)
   let c = roundStep(f32x4.mul(phi, roundStep(f32x4.sub(at(C, 1), phi), b)), b)
   if (kind == GELU_FIRST_ORDER) c = roundStep(f32x4.mul(at(C, 6), c), b)
   else {

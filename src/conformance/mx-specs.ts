@@ -4,6 +4,7 @@ import type { FormatName } from '../numerics/formats.ts'
 import { bfloat, blockQuantizer, fp, torchEmulation } from '../numerics/profiles.ts'
 import type { BlockQuantizer, ElementRounding, Rounding } from '../numerics/quantizer.ts'
 import type { LinearPrecision, ModelPrecision } from '../model/precision.ts'
+import type { MxSettings } from '../oracle/mxops.ts'
 import { lookup } from '../errors.ts'
 
 export const mxFormats: Readonly<Record<string, FormatName>> = {
@@ -58,11 +59,35 @@ export function elementRounding(s: FinalSpecs, round: string): ElementRounding |
 export function operandQuantizer(s: FinalSpecs, format: Key, round: Key): BlockQuantizer | null {
   if (s[format] === null) return null
   if (s.shared_exp_method !== 'max' && s.shared_exp_method !== 'none') throw new Error(`shared_exp_method ${s.shared_exp_method} is not supported`)
-  const rounding: Rounding = lookup(mxRoundings, s[round], round)
-  return blockQuantizer('microxcaling', lookup(mxFormats, s[format], format), {
+  const rounding: Rounding = lookup(mxRoundings, s[round], round), name = lookup(mxFormats, s[format], format)
+  if (s.bump_up_overflow_exponent && (name !== 'e4m3' || s.shared_exp_method === 'none')) throw new Error(`bump_up_overflow_exponent with ${format} ${s[format]}, shared_exp_method ${s.shared_exp_method} is not supported`)
+  return blockQuantizer('microxcaling', name, {
     ...torchEmulation, rounding, scaleBits: s.scale_bits || 8, flushSubnormals: s.mx_flush_fp32_subnorms,
     blockSize: s.shared_exp_method === 'none' ? 1 : s.block_size, bump: s.bump_up_overflow_exponent ? 'as-released' : 'none',
   })
+}
+
+/** Every option, for the operators of src/oracle/mxops.ts. Throws for what they do not compute. */
+export function mxSettings(specs: MxSpecs): MxSettings {
+  const s = finalizeSpecs(specs)
+  if (s.custom_cuda) throw new Error('custom_cuda is not supported: its elementwise operators run in the GPU\'s own arithmetic')
+  for (const key of ['block_size', 'scale_bits', 'bfloat', 'fp'] as const) if (!Number.isInteger(s[key]) || s[key] < 0) throw new Error(`${key} must be an integer >= 0, got ${s[key]}`)
+  const operand = (format: Key, round: Key) => s.quantize_backprop ? operandQuantizer(s, format, round) : null
+  return {
+    round: {
+      vector: elementRounding(s, s.round), output: elementRounding(s, s.round_output), weight: elementRounding(s, s.round_weight),
+      gradInput: elementRounding(s, s.round_grad_input), gradWeight: elementRounding(s, s.round_grad_weight),
+    },
+    forward: { activation: operandQuantizer(s, 'a_elem_format', 'round_mx_output'), weight: operandQuantizer(s, 'w_elem_format', 'round_mx_output') },
+    dgrad: { gradient: operand('a_elem_format_bp_os', 'round_mx_grad_output_grad_input'), weight: operand('w_elem_format_bp', 'round_mx_weight_grad_input') },
+    wgrad: { gradient: operand('a_elem_format_bp_ex', 'round_mx_grad_output_grad_weight'), activation: operand('a_elem_format_bp', 'round_mx_input_grad_weight') },
+    matmulBackward: {
+      gradient: operand('a_elem_format_bp_os', 'round_mx_grad_output_grad_input'),
+      activation: operand('a_elem_format_bp', 'round_mx_input_grad_input'), weight: operand('w_elem_format_bp', 'round_mx_input_grad_input'),
+    },
+    quantizeBackward: s.quantize_backprop, expByExp2: s.vec_use_exp2, divideByReciprocal: s.vec_use_recip, softmaxExp2: s.softmax_exp2,
+    halfLayerNorm: s.dont_quantize_layernorm, plainGelu: s.dont_quantize_gelu,
+  }
 }
 
 /** The linear layer under `specs`. Q has one rounding forward and one backward here: specs that mix them are refused. */

@@ -63,7 +63,7 @@ export const gelu = (firstOrder = false, p = primitives): ActivationFunction => 
     return Q(mul(x, gate(x, Q, firstOrder, p)))
   },
   backward: (raw, dy, Q, B) => {
-    const x = Q(raw), phi = gate(x, Q, firstOrder, p)
+    const x = B(raw), phi = gate(Q(raw), Q, firstOrder, p)
     const spread = B(mul(phi, B(sub(1, phi))))
     const slope = firstOrder ? 1.703125 : B(add(1.59375, B(mul(0.2138671875, B(mul(x, x))))))
     return B(mul(B(add(phi, B(mul(x, B(mul(slope, spread)))))), B(dy)))

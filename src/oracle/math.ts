@@ -86,3 +86,11 @@ export function bell(t: number): number {
 export const tail = (t: number): number => f(f(bell(t) * horner(t, PHI_P)) / horner(t, PHI_Q))
 /** Normal density at t. */
 export const density = (t: number): number => f(bell(t) * f(0.3989422804014327))
+
+/** 2^x. */
+export function exp2(x: number): number {
+  if (Number.isNaN(x)) return x
+  const clamped = Math.max(Math.min(x, 129), -152)
+  const n = f(f(clamped + SHIFT) - SHIFT)
+  return timesPower(horner(f(clamped - n), EXP2), n)
+}
