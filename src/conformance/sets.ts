@@ -8,6 +8,7 @@ export const sets: Readonly<Record<string, () => Promise<{ run: SetRunner }>>> =
   hw: () => import('./sets/hw.ts'),
   microxcaling: () => import('./sets/microxcaling.ts'),
   mma: () => import('./sets/mma.ts'),
+  mxops: () => import('./sets/mxops.ts'),
   student_teacher: () => import('./sets/student_teacher.ts'),
   student_teacher_mx: () => import('./sets/student_teacher.ts'),
 }
