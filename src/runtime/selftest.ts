@@ -67,7 +67,7 @@ const product = (name: string, hash: number, kernel: 'gemm_f32' | 'gemm_exact_f3
 
 /** A block-exact product of integers -8 to 7, in blocks of 32 of different powers of two. */
 const blockProduct: Case = {
-  name: 'gemm_block', hash: 0x8394f64f,
+  name: 'gemm_block', hash: 0x9e3258cf,
   make(ex) {
     const next = generator(5), blocks = 3, size = 32
     const operand = (rows: number) => {
@@ -81,7 +81,7 @@ const blockProduct: Case = {
         for (const { t, elements, scales } of [a, b]) ex.call('block_integers', [t.ptr, blocks * size, size, elements.ptr, scales.ptr], t.shape[0]! * blocks)
         ex.call('gemm_block', [a.elements.ptr, a.scales.ptr, b.elements.ptr, b.scales.ptr, c.ptr, N, M, N, blocks, size, 0], Math.ceil(N / 16))
       },
-      outputs: [a.elements, a.scales, c],
+      outputs: [c],
     }
   },
 }
