@@ -47,13 +47,15 @@ export function rope_f32(src: usize, srcRow: i32, dst: usize, dstRow: i32, table
 const FIRST = memory.data<u32>([
   0, 0, 0, 0, 0xffffffff, 0, 0, 0, 0xffffffff, 0xffffffff, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
 ])
+/** All ones in lanes 0 .. n - 1, n = 0 .. 4. */
 // @ts-ignore: decorator
 @inline
-function first(n: i32): v128 { return v128.load(FIRST + (<usize>n << 4)) }
+export function first(n: i32): v128 { return v128.load(FIRST + (<usize>n << 4)) }
 
+/** The four partial sums of a row, combined. */
 // @ts-ignore: decorator
 @inline
-function sumLanes(s: v128): f32 {
+export function sumLanes(s: v128): f32 {
   return (f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 2)) + (f32x4.extract_lane(s, 1) + f32x4.extract_lane(s, 3))
 }
 

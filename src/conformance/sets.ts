@@ -6,10 +6,10 @@ import type { SetRunner } from './types.ts'
 export const sets: Readonly<Record<string, () => Promise<{ run: SetRunner }>>> = {
   casts: () => import('./sets/casts.ts'),
   hw: () => import('./sets/hw.ts'),
-  init: () => import('./sets/init.ts'),
   microxcaling: () => import('./sets/microxcaling.ts'),
   mma: () => import('./sets/mma.ts'),
   mxops: () => import('./sets/mxops.ts'),
+  olmo: () => import('./sets/olmo.ts'),
   student_teacher: () => import('./sets/student_teacher.ts'),
   student_teacher_mx: () => import('./sets/student_teacher.ts'),
 }

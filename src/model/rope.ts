@@ -1,5 +1,6 @@
-// The table of rotary position embedding: cos and sin of position * theta^(-2 i / headDim), i < headDim / 2. As in OLMo's full-precision RoPE, the
-// frequency and the angle are rounded to f32, then the cosine and sine. Computed in f64 with +, -, *, / alone, so that every engine gets the same bits.
+// The table of rotary position embedding: cos and sin of position * frequency, frequency = 1 / theta^(2 i / headDim), i < headDim / 2. As in OLMo's
+// full-precision RoPE every step is f32: the power, its reciprocal, the angle, then cosine and sine. Each step is computed in f64 with +, -, *, / alone and
+// then rounded, so that every engine gets the same bits.
 import { UsageError } from '../errors.ts'
 
 /** [context, 2, headDim / 2]: per position the cosines, then the sines. Throws UsageError for an odd headDim. */
@@ -8,7 +9,7 @@ export function ropeTable(context: number, headDim: number, theta = 10000): Floa
   const half = headDim / 2, base = root(theta, half), table = new Float32Array(context * headDim)
   let power = 1
   for (let i = 0; i < half; i++, power *= base) {
-    const frequency = Math.fround(1 / power)
+    const frequency = Math.fround(1 / Math.fround(power))
     for (let t = 0; t < context; t++) {
       const { cos, sin } = circular(Math.fround(t * frequency))
       table[t * headDim + i] = cos

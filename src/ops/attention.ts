@@ -37,3 +37,16 @@ export function causalSoftmax(p: Program, { scores, count, rows, first, width }:
 export function causalSoftmaxBackward(p: Program, { scores, count, rows, first, width }: ScoreRows, gradient: Tensor, scale: number): void {
   p.emit('causal_softmax_backward', [scores.ptr, gradient.ptr, width, rows, first, scale], count, 16)
 }
+
+/**
+ * Emit the softmax of torch's CPU attention (assembly/attention-torch.ts): as causalSoftmax, but rows are not divided by their sum, whose reciprocals go to
+ * `reciprocals` [count]. scaleHeads divides after the product with v.
+ */
+export function causalSoftmaxTorch(p: Program, { scores, count, rows, first, width }: ScoreRows, scale: number, reciprocals: Tensor): void {
+  p.emit('causal_softmax_torch', [scores.ptr, width, rows, first, scale, reciprocals.ptr], count, 16)
+}
+
+/** Emit the multiplication of those rows of o [batch, context, heads * headDim] by their reciprocals. */
+export function scaleHeads(p: Program, o: Tensor, { count, rows, first }: ScoreRows, reciprocals: Tensor, { context, heads, headDim }: AttentionShape): void {
+  p.emit('scale_heads', [o.ptr, reciprocals.ptr, context, heads, headDim, rows, first], count, 64)
+}

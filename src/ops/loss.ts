@@ -27,18 +27,22 @@ export interface CrossEntropy {
   ignore?: number
   /** Weight of logsumexp(logits)^2 (default 0). */
   zWeight?: number
+  /** If wanted, both terms of every row: f64 x 2 each, shape [rows, 4]. */
+  perRow?: Tensor
 }
 
 /** Emit the cross entropy of softmax(logits), in nats. */
-export function crossEntropy(p: Program, { logits, targets, loss, gradient, ignore = -100, zWeight = 0 }: CrossEntropy): void {
+export function crossEntropy(p: Program, { logits, targets, loss, gradient, ignore = -100, zWeight = 0, perRow }: CrossEntropy): void {
   const [rows, V] = matrixShape(logits)
   hasSize('cross entropy', 'targets', targets, rows)
   hasSize('cross entropy', 'loss', loss, 4)
   if (gradient) hasSize('cross entropy', 'gradient', gradient, size(logits.shape))
   if (rows === 0) throw new UsageError('cross entropy: logits has no rows')
-  const count = p.temp(2), partials = p.temp(rows, 4)
+  if (perRow) hasSize('cross entropy', 'perRow', perRow, 4 * rows)
+  const count = p.temp(2), partials = perRow ?? p.temp(rows, 4)
   p.emit('count_targets', [targets.ptr, rows, ignore, count.ptr], 1)
   p.emit('cross_entropy_f32', [logits.ptr, targets.ptr, V, ignore, zWeight, count.ptr, gradient?.ptr ?? 0, partials.ptr], rows, rowGrain(V))
   p.emit('mean_over_targets', [partials.ptr, rows, count.ptr, loss.ptr], 2, 2)
-  p.free(count, partials)
+  p.free(count)
+  if (!perRow) p.free(partials)
 }

@@ -24,7 +24,7 @@ describe('rotary position embedding', () => {
       const table = ropeTable(context, headDim), half = headDim / 2
       let worst = 0
       for (let t = 0; t < context; t++) for (let i = 0; i < half; i++) {
-        const angle = Math.fround(t * Math.fround(10000 ** (-2 * i / headDim)))
+        const angle = Math.fround(t * Math.fround(1 / Math.fround(10000 ** (2 * i / headDim))))
         worst = Math.max(worst, Math.abs(table[t * headDim + i]! - Math.cos(angle)), Math.abs(table[t * headDim + half + i]! - Math.sin(angle)))
       }
       expect(worst).toBeLessThan(2 ** -24) // half an ulp of a value near 1
