@@ -3,7 +3,7 @@
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../runtime/executor.ts'
 import { size, type Tensor } from '../runtime/memory.ts'
-import { cosine, fma32, log1p, sine } from './exact-math.ts'
+import { cosine, fma32, log1p, sine } from '../numerics/exact-math.ts'
 
 const STATE_WORDS = 625
 
