@@ -3,7 +3,8 @@ import { UsageError } from '../errors.ts'
 import type { ElementRounding } from '../numerics/quantizer.ts'
 import type { Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
-import { fusedCode } from './rounding.ts'
+import { roundElements } from './quantize.ts'
+import { chainCode, fusedCode } from './rounding.ts'
 import { ELEMENT_GRAIN, hasSize, matrixShape, rowGrain, sameSize } from './shapes.ts'
 
 /** out = a + b. */
@@ -33,6 +34,6 @@ export function addRow(p: Program, x: Tensor, row: Tensor, out: Tensor, round: E
   sameSize('addRow', { x, out })
   hasSize('addRow', 'row', row, columns)
   const code = fusedCode(round)
-  if (code === null) throw new UsageError('addRow: this rounding has no fused kernel')
-  p.emit('add_row_f32', [x.ptr, row.ptr, out.ptr, columns, code], rows, rowGrain(columns))
+  p.emit('add_row_f32', [x.ptr, row.ptr, out.ptr, columns, code ?? chainCode.none], rows, rowGrain(columns))
+  if (round && code === null) roundElements(p, out, out, round)
 }

@@ -4,7 +4,8 @@ import { UsageError } from '../errors.ts'
 import type { ElementRounding } from '../numerics/quantizer.ts'
 import { size, type Arena, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
-import { fusedCode } from './rounding.ts'
+import { roundElements } from './quantize.ts'
+import { chainCode, fusedCode } from './rounding.ts'
 import { hasSize, matrixShape, sameSize } from './shapes.ts'
 
 /** Elements per chunk: CHUNK in assembly/reduce.ts. */
@@ -64,6 +65,6 @@ export function columnSum(p: Program, x: Tensor, out: Tensor, round: ElementRoun
   const [rows, columns] = matrixShape(x)
   hasSize('columnSum', 'out', out, columns)
   const code = fusedCode(round)
-  if (code === null) throw new UsageError('columnSum: this rounding has no fused kernel')
-  p.emit('column_sum_f32', [x.ptr, out.ptr, rows, columns, code], columns, Math.max(16, Math.ceil(16384 / rows / 16) * 16))
+  p.emit('column_sum_f32', [x.ptr, out.ptr, rows, columns, code ?? chainCode.none], columns, Math.max(16, Math.ceil(16384 / rows / 16) * 16))
+  if (round && code === null) roundElements(p, out, out, round)
 }

@@ -7,7 +7,7 @@ export type ChainRounding = 'nearest-away' | 'nearest-even'
 /** AWAY, EVEN, NONE in assembly/bf16.ts. */
 export const chainCode = { 'nearest-away': 0, 'nearest-even': 1, none: 2 } as const
 
-/** The code of the fused Q that equals `round` bit for bit, or null if there is none: microxcaling's bf16 with a nearest rounding. */
+/** The code of the fused Q that equals `round` bit for bit: microxcaling's bf16 with a nearest rounding, or nothing at all. Null if there is none. */
 export function fusedCode(round: ElementRounding | null): number | null {
   if (!round) return chainCode.none
   const { expBits, manBits, rounding, subnormals, exponent, half, zeroSign, nan } = round
