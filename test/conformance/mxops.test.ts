@@ -1,6 +1,7 @@
 // The vector set `mxops`, proof that its comparison can fail, and the options dictionary.
 import { describe, expect, it } from 'vitest'
 import { finalizeSpecs, mxSettings } from '../../src/conformance/mx-specs.ts'
+import { kernels } from '../../src/conformance/sets/mxops-kernels.ts'
 import { oracle, run, runMxops } from '../../src/conformance/sets/mxops.ts'
 
 const dir = 'test/vectors/mxops'
@@ -9,6 +10,14 @@ it('every case', async () => {
   const { cases, passed, failures } = await run(dir)
   expect(failures).toEqual([])
   expect([cases, passed]).toEqual([340, 340])
+})
+
+it('the kernels compute every matrix product, norm and activation, and are right where they compute', async () => {
+  const { failures } = await runMxops(dir, { kernels: kernels() }, ['kernels'])
+  expect(failures.filter(f => !f.endsWith('is not computed'))).toEqual([])
+  const missing = failures.map(f => /\((\S+)/.exec(f)![1]!).filter(op => !/^simd_|^softmax$/.test(op))
+  // the library's switch that computes e^x as a power of two
+  expect(missing).toEqual(['gelu', 'silu', 'gelu', 'silu', 'gelu', 'silu', 'gelu', 'silu'])
 })
 
 it('wrong settings fail in every operator that they concern', async () => {
