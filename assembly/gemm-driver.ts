@@ -8,7 +8,7 @@ import { scratch } from './scratch'
 import { Tile } from './gemm-tiles'
 
 /** Columns (N >= M) or rows (M > N) of one item. PANEL in src/ops/gemm.ts is the same number. */
-const PANEL: i32 = 16
+export const PANEL: i32 = 16
 
 const NC: i32 = 2048
 const KC: i32 = 512
@@ -62,7 +62,7 @@ export function gemm(
 /** Bytes from an element to the one `count` strides further. */
 // @ts-ignore: decorator
 @inline
-function bytes(count: i32, stride: i32): usize { return (<usize>count * <usize>stride) << 2 }
+export function bytes(count: i32, stride: i32): usize { return (<usize>count * <usize>stride) << 2 }
 
 function multiply(
   a: usize, aRow: i32, aCol: i32, b: usize, bRow: i32, bCol: i32, c: usize, cRow: i32, M: i32, N: i32, K: i32, accumulate: i32,
@@ -95,7 +95,7 @@ function multiply(
 }
 
 /** C[mc, nc] = (C or 0) + packed A * packed B, tile by tile. */
-function tiles(aPack: usize, c: usize, cRow: usize, mc: i32, nc: i32, kc: usize, fromZero: bool, rows: i32, columns: i32, tile: Tile): void {
+export function tiles(aPack: usize, c: usize, cRow: usize, mc: i32, nc: i32, kc: usize, fromZero: bool, rows: i32, columns: i32, tile: Tile): void {
   const edge = scratch + EDGE_AT
   const edgeRow = <usize>columns << 2
   let b = scratch

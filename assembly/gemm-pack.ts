@@ -68,7 +68,7 @@ function copyLanes(to: usize, W: i32, from: usize, k: usize, kc: usize): void {
 }
 
 /** `lanes` lanes, each contiguous along k: transposed four at a time, then two, then one. */
-function transposeLanes(to: usize, W: i32, from: usize, lane: usize, lanes: i32, kc: usize): void {
+export function transposeLanes(to: usize, W: i32, from: usize, lane: usize, lanes: i32, kc: usize): void {
   for (; lanes >= 4; lanes -= 4, to += 16, from += 4 * lane) transpose4(to, <usize>W << 2, from, lane, kc)
   if (lanes >= 2) {
     transpose2(to, <usize>W << 2, from, lane, kc)

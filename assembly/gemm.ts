@@ -2,6 +2,7 @@
 // triple loop, src/oracle/gemm.ts). Operands are strided views, so every orientation of a backward pass is one kernel.
 //
 // Items: PANEL-wide panels along the longer of N and M, for each matrix of the batch in turn (src/ops/gemm.ts computes the same count).
+import { use_block_tile } from './gemm-block'
 import { gemm, time_tile } from './gemm-driver'
 import { strict_tile, tile_columns, tile_rows, TILES } from './gemm-tiles'
 
@@ -9,7 +10,10 @@ import { strict_tile, tile_columns, tile_rows, TILES } from './gemm-tiles'
 let tile: i32 = 0
 
 /** Use register tile `index`. Called once, before any kernel. */
-export function set_gemm_tile(index: i32): void { tile = index }
+export function set_gemm_tile(index: i32): void {
+  tile = index
+  use_block_tile(tile_columns(index))
+}
 
 /** Rows * 256 + columns of tile `index`; 0 beyond the last one. */
 export function gemm_tile_shape(index: i32): i32 { return index < TILES ? tile_rows(index) << 8 | tile_columns(index) : 0 }

@@ -46,7 +46,7 @@ export function prepare(man_: i32, emin_: i32, emax_: i32, max_: f32, mode_: i32
   const lowField = (byQuantum > byScale ? byQuantum : byScale) + emax + 1, highField = aboveScale < 230 ? aboveScale : 230
   // The wide formats (bf16, tf32) have no block-wide smallest exponent; the quirks of torch come with its zeros or element by element.
   const quirks = is_add_half(mode) || is_torch_log2(mode) && rounding_of(mode) == TOWARD_ZERO
-  const none = emin < -100 || lowField >= highField || quirks && zero_sign_of(mode) != ZERO_TORCH
+  const none = emin < -100 || rounding_of(mode) > TOWARD_ZERO && is_torch_log2(mode) || lowField >= highField || quirks && zero_sign_of(mode) != ZERO_TORCH
   ordinaryLow = lowField << 23
   ordinarySpan = none ? 0 : (highField - lowField) << 23
   ordinaryFraction = is_torch_log2(mode) ? 0x7fffd4 : 0x800000

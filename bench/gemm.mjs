@@ -1,5 +1,7 @@
-// f32 matrix products C = A B of n x n matrices: the ladder from the definition to the pool, and products that are exact (bf16 values).
+// f32 matrix products C = A B of n x n matrices: the ladder from the definition to the pool, products that are exact (bf16 values), and the block-exact
+// accumulator on E2M1 values (the split into integers not counted; it is gemm/integers).
 import { Program } from '../dist/runtime/program.js'
+import { blockGemm, integerBlocks } from '../dist/ops/block-gemm.js'
 import { gemm } from '../dist/ops/gemm.js'
 import { compile, instantiate } from './wasm.mjs'
 
@@ -53,6 +55,13 @@ export async function benches({ inline, pool, threads }) {
   for (const n of [64, 128, 256, 512, 1024, 2048]) {
     if (n === 256) figures.push({ ...flop(n), name: `gemm/naive/${n}`, run: () => bare.naive(n, 0, 4 << 20, 8 << 20) })
     if (n >= 256 && n <= 1024) figures.push({ ...flop(n), name: `gemm/simd/${n}`, run: () => bare.simd(n, 0, 4 << 20, 8 << 20) })
+    const e2m1 = inline.arena.tensor(n, n), c = inline.arena.tensor(n, n), split = new Program(inline.arena), multiply = new Program(inline.arena)
+    inline.arena.f32(e2m1).forEach((_, i, x) => { x[i] = [0, 0.5, 1, 1.5, 2, 3, 4, 6][(Math.imul(i, 2654435761) >>> 8) % 8] * (i % 3 ? 1 : -1) })
+    const blocks = integerBlocks(split, e2m1, 32)
+    blockGemm(multiply, { a: blocks, b: blocks, c })
+    inline.runSync(split)
+    figures.push({ ...flop(n), name: `gemm/block-exact/${n}`, limit: null, run: () => inline.runSync(multiply) })
+    figures.push({ name: `gemm/integers/${n}`, unit: 'Gel/s', work: n * n, run: () => inline.runSync(split) })
     for (const [name, products] of [['strict', 'rounded'], ['exact', 'exact']]) {
       const p = program(inline, n, products)
       figures.push({ ...flop(n), name: `gemm/${name}/${n}`, run: () => inline.runSync(p) })

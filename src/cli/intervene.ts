@@ -16,7 +16,7 @@ control: the same precision, forked. The fork is a run of its own beside RUN; co
   --set KEY=VALUE    precision=NAME or precision.KEY=VALUE; also metrics, probes, checkpoints and validation, which do not touch the training itself
   --baseline         train the baseline along, from the same checkpoint
   --out DIR          where the fork's directory is made (default: beside RUN)
-  --resume, --threads N, --narrow, --no-report, --quiet, --json     as for train
+  --resume, --threads N, --narrow, --profile, --no-report, --quiet, --json     as for train
 
 examples:
   blockscale intervene runs/quick-0a1b2c3d4e5f --at 600

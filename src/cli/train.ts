@@ -6,6 +6,7 @@ import { describeScheme } from '../numerics/scheme.ts'
 import { configHash, loadConfig, presets } from '../train/config-file.ts'
 import type { Arm, RunConfig } from '../train/config.ts'
 import { holdsRun, readMetrics, readRunFile, readSummary } from '../train/run-directory.ts'
+import { wideAllowed } from '../runtime/wide.ts'
 import type { RunSummary, Train, TrainOptions } from '../train/types.ts'
 import { interruptible, parse, threadCount } from './arguments.ts'
 import { formatLoss, ProgressDisplay, progressStyle } from './progress.ts'
@@ -20,6 +21,7 @@ Writes a run directory named by the configuration's hash: config.json, metrics.j
   --resume           continue from the last checkpoint, bit for bit
   --threads N        number of threads, or auto (default); never changes a result
   --narrow           do not try the engine's 256-bit mode
+  --profile          note where the time goes: profile.txt and profile-trace.json (chrome://tracing) in the run directory
   --no-report        do not write report.html
   --quiet            no progress
   --json             progress and summary as JSON lines on the standard output
@@ -37,9 +39,9 @@ examples:
 
 /** Options that train and intervene share. */
 export const runOptions = {
-  out: { type: 'string' }, threads: { type: 'string' }, narrow: { type: 'boolean' }, 'no-report': { type: 'boolean' }, quiet: { type: 'boolean' }, json: { type: 'boolean' },
+  out: { type: 'string' }, threads: { type: 'string' }, narrow: { type: 'boolean' }, profile: { type: 'boolean' }, 'no-report': { type: 'boolean' }, quiet: { type: 'boolean' }, json: { type: 'boolean' },
 } as const
-export interface RunValues { out?: string, threads?: string, narrow?: boolean, 'no-report'?: boolean, quiet?: boolean, json?: boolean }
+export interface RunValues { out?: string, threads?: string, narrow?: boolean, profile?: boolean, 'no-report'?: boolean, quiet?: boolean, json?: boolean }
 
 /** Name of a run's directory: where the configuration came from, and its hash. */
 export const runName = (label: string, config: RunConfig): string => `${label.replace(/[^\w.-]+/g, '-')}-${configHash(config).slice(0, 12)}`
@@ -75,7 +77,7 @@ export async function carryOut(config: RunConfig, options: TrainOptions, values:
   train ??= (await import('../train/trainer.ts')).train
   let summary: RunSummary
   try {
-    summary = await train(config, { ...options, wide: !values.narrow, signal, onProgress: progress => { display.update(progress) } })
+    summary = await train(config, { ...options, wide: !values.narrow && wideAllowed(), profile: values.profile, signal, onProgress: progress => { display.update(progress) } })
   } catch (error) {
     display.end()
     // A run that diverged or broke off has a report, too: it shows how far it came.

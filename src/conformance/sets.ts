@@ -6,6 +6,7 @@ import type { SetRunner } from './types.ts'
 export const sets: Readonly<Record<string, () => Promise<{ run: SetRunner }>>> = {
   casts: () => import('./sets/casts.ts'),
   hw: () => import('./sets/hw.ts'),
+  init: () => import('./sets/init.ts'),
   microxcaling: () => import('./sets/microxcaling.ts'),
   mma: () => import('./sets/mma.ts'),
   mxops: () => import('./sets/mxops.ts'),

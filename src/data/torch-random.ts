@@ -63,17 +63,17 @@ export class TorchGenerator {
     return this.uniform32(n).map(u => fma32(u, range, a))
   }
 
-  /** Fill a tensor in core memory as Tensor.normal_(0, std) does a contiguous float32 tensor. */
-  normal(t: Tensor, std = 1): void {
+  /** Fill a tensor in core memory as Tensor.normal_(mean, std) does a contiguous float32 tensor. */
+  normal(t: Tensor, std = 1, mean = 0): void {
     const n = size(t.shape)
-    if (n < 16) this.#executor.arena.f32(t).set(this.#scalarNormals(n, std))
-    else this.#executor.call('mt19937_normal_f32', [this.#state, t.ptr, n, std, 0], 1)
+    if (n < 16) this.#executor.arena.f32(t).set(this.#scalarNormals(n, std, mean))
+    else this.#executor.call('mt19937_normal_f32', [this.#state, t.ptr, n, std, mean], 1)
   }
 
-  /** Tensor.normal_(0, std) of n contiguous float32 elements. */
-  normals(n: number, std = 1): Float32Array {
+  /** Tensor.normal_(mean, std) of n contiguous float32 elements. */
+  normals(n: number, std = 1, mean = 0): Float32Array {
     const { arena } = this.#executor, mark = arena.mark(), t = arena.tensor(n)
-    this.normal(t, std)
+    this.normal(t, std, mean)
     const values = arena.f32(t).slice()
     arena.release(mark)
     return values
@@ -81,22 +81,22 @@ export class TorchGenerator {
 
   /** Pass over what normal() of n elements would draw. */
   skipNormal(n: number): void {
-    if (n < 16) this.#scalarNormals(n, 1)
+    if (n < 16) this.#scalarNormals(n, 1, 0)
     else this.#executor.call('mt19937_skip', [this.#state, n + (n % 16 ? 16 : 0)], 1)
   }
 
   /** Box and Muller in double, one pair of float64 uniforms for two draws: what torch does for fewer than 16 elements. */
-  #scalarNormals(n: number, std: number): Float32Array {
+  #scalarNormals(n: number, std: number, mean: number): Float32Array {
     return Float32Array.from({ length: n }, () => {
       if (this.#spare !== null) {
         const value = this.#spare
         this.#spare = null
-        return value * std
+        return value * std + mean
       }
       const [u1, u2] = this.uniform64(2) as unknown as [number, number]
       const r = Math.sqrt(-2 * log1p(-u2)), angle = 2 * Math.PI * u1
       this.#spare = r * sine(angle)
-      return r * cosine(angle) * std
+      return r * cosine(angle) * std + mean
     })
   }
 
@@ -114,4 +114,32 @@ export class TorchGenerator {
 
   /** xavier_normal_ of a weight [out, fanIn]: N(0, gain sqrt(2 / (fanIn + out))). */
   xavierNormal(out: number, fanIn: number, gain = 1): Float32Array { return this.normals(out * fanIn, gain * Math.sqrt(2 / (fanIn + out))) }
+
+  /**
+   * nn.init.trunc_normal_ of torch 2.12 and later (pull request 174997): normal_(mean, std), and as long as an element lies outside [low, high] the whole
+   * tensor is drawn again, of which only those elements are taken. Earlier versions went through erfinv.
+   */
+  truncatedNormal(n: number, mean: number, std: number, low: number, high: number): Float32Array {
+    const values = this.normals(n, std, mean), outside = (v: number) => v < low || v > high
+    while (values.some(outside)) {
+      const again = this.normals(n, std, mean)
+      values.forEach((v, i) => { if (outside(v)) values[i] = again[i]! })
+    }
+    return values
+  }
+
+  /** torch.randint(high, (n,)), high <= 2^32: one word each, modulo high. */
+  integers(n: number, high: number): number[] { return Array.from(this.words(n), w => w % high) }
+
+  /** torch.randperm(n): at place i, exchanged with place i + word mod (n - i). */
+  permutation(n: number): number[] {
+    const p = Array.from({ length: n }, (_, i) => i)
+    this.words(Math.max(n - 1, 0)).forEach((w, i) => {
+      const j = i + w % (n - i)
+      const value = p[i]!
+      p[i] = p[j]!
+      p[j] = value
+    })
+    return p
+  }
 }

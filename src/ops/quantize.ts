@@ -42,25 +42,62 @@ function checkQuantizer(q: BlockQuantizer): void {
   if (q.bump !== 'none' && q.scaleRule !== 'floor') throw new UsageError(`bump ${q.bump} goes with scaleRule floor, got ${q.scaleRule}`)
 }
 
+/** Words of scratch that the as-released bump may fill with positions. */
+const POSITIONS = 1 << 20
+
 /**
- * dst = src quantized in blocks along `axis` and dequantized: what a GEMM panel holds. f32 to f32 of the same shape, in place allowed.
+ * dst = src quantized in blocks along `axis` and dequantized: what a GEMM panel holds. f32 to f32 of the same shape, in place allowed. Two axes: tiles of
+ * blockSize x blockSize. `random` is needed by stochastic rounding, and by nothing else.
  * Throws UsageError for a wrong shape, axis or combination of choices.
  */
-export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number, q: BlockQuantizer, random?: RandomSource): void {
+export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number | readonly [number, number], q: BlockQuantizer, random?: RandomSource): void {
   check(src, dst)
   checkQuantizer(q)
-  if (q.rounding === 'stochastic' || q.bump === 'as-released' || random) throw new UsageError(`rounding ${q.rounding} with bump ${q.bump} has no kernel yet`)
-  const [outer, length, inner] = around(src.shape, axis)
+  const stochastic = q.rounding === 'stochastic'
+  if (stochastic && !random) throw new UsageError('rounding stochastic needs a random source')
+  const source = random ? [Number(random.seed & 0xffffffffn), Number(random.seed >> 32n & 0xffffffffn), random.stream, random.stepPtr] as const : [0, 0, 0, 0] as const
   const format = formats[q.format], { man, emin, emax, max } = grid(format)
+  const choices = [man, emin, emax, max, blockBits(q, format)] as const
+  if (typeof axis !== 'number') return emitTiles(p, src, dst, axis, q, choices, source)
+
+  const [outer, length, inner] = around(src.shape, axis)
   const block = q.blockSize || Math.max(length, 1), blocks = Math.ceil(length / block)
-  const mode = blockBits(q, format)
-  if (inner === 1) p.emit('fake_quantize_rows', [dst.ptr, src.ptr, length, block, man, emin, emax, max, mode], outer * blocks, Math.ceil(WORTH / block))
-  else {
-    // Wide panels for few, long sweeps; narrow ones where there would be too few to share out.
-    const panel = outer * blocks >= 16 ? 512 : 64
-    const items = outer * blocks * Math.ceil(inner / panel)
-    p.emit('fake_quantize_columns', [dst.ptr, src.ptr, length, inner, block, panel, man, emin, emax, max, mode], items, Math.max(1, Math.floor(WORTH / (block * Math.min(panel, inner)))))
+  // With one block for the whole axis there is no block number to take the wrong maximum over, and the defect vanishes.
+  const released = q.bump === 'as-released' && q.blockSize > 0
+  if (q.bump === 'as-released' && !released) return fakeQuantize(p, src, dst, axis, { ...q, bump: 'intended' }, random)
+  if (released && stochastic) throw new UsageError('bump as-released does not go with rounding stochastic')
+  const worth = (elements: number) => Math.max(1, Math.ceil(WORTH / elements))
+  if (inner === 1) {
+    const args = [dst.ptr, src.ptr, length, block, ...choices] as const
+    if (stochastic) p.emit('fake_quantize_rows_random', [...args, ...source], outer * blocks, worth(block))
+    else if (!released) p.emit('fake_quantize_rows', [...args], outer * blocks, worth(block))
+    else {
+      if (Math.min(block, length) > POSITIONS) throw new UsageError(`bump as-released takes blocks of at most ${POSITIONS}, got ${block}`)
+      p.emit('fake_quantize_rows_released', [...args], outer, worth(length))
+    }
+    return
   }
+  // Wide panels make long sweeps; narrow ones where there would be too few to share out, or too many positions to keep.
+  let panel = outer * blocks >= 16 ? 512 : 64
+  if (released) while (panel * Math.min(block, length) > POSITIONS) panel /= 2
+  if (panel < 1) throw new UsageError(`bump as-released takes blocks of at most ${POSITIONS}, got ${block}`)
+  const panels = Math.ceil(inner / panel), wide = Math.min(panel, inner)
+  const args = [dst.ptr, src.ptr, length, inner, block, panel, ...choices] as const
+  if (stochastic) p.emit('fake_quantize_columns_random', [...args, ...source], outer * blocks * panels, worth(block * wide))
+  else if (released) p.emit('fake_quantize_columns_released', [...args], outer * panels, worth(length * wide))
+  else p.emit('fake_quantize_columns', [...args], outer * blocks * panels, worth(block * wide))
+}
+
+function emitTiles(p: Program, src: Tensor, dst: Tensor, axes: readonly [number, number], q: BlockQuantizer, choices: readonly [number, number, number, number, number], source: readonly [number, number, number, number]): void {
+  const [outer] = around(src.shape, axes[0])
+  const rank = src.shape.length, [first, second] = axes.map(a => a < 0 ? a + rank : a) as [number, number]
+  const [, cols, inner] = around(src.shape, second)
+  if (first >= second) throw new UsageError(`tile axes must be two different axes in order, got [${axes}]`)
+  const rows = src.shape[first]!, mid = size(src.shape.slice(first + 1, second))
+  const height = q.blockSize || Math.max(rows, 1), width = q.blockSize || Math.max(cols, 1)
+  if (q.bump === 'as-released' && q.blockSize === 0) return fakeQuantize(p, src, dst, axes, { ...q, bump: 'intended' })
+  if (q.bump === 'as-released' && height * width > POSITIONS) throw new UsageError(`bump as-released takes tiles of at most ${POSITIONS} elements, got ${height} x ${width}`)
+  p.emit('fake_quantize_tiles', [dst.ptr, src.ptr, rows, mid, cols, inner, height, width, ...choices, ...source], outer * Math.ceil(rows / height) * mid * inner, Math.max(1, Math.ceil(WORTH / (height * cols))))
 }
 
 /** dst = each element of src rounded by itself. f32 to f32 of the same shape, in place allowed. Throws UsageError for a wrong shape or width. */

@@ -65,6 +65,27 @@ const product = (name: string, hash: number, kernel: 'gemm_f32' | 'gemm_exact_f3
   },
 })
 
+/** A block-exact product of integers -8 to 7, in blocks of 32 of different powers of two. */
+const blockProduct: Case = {
+  name: 'gemm_block', hash: 0x9e3258cf,
+  make(ex) {
+    const next = generator(5), blocks = 3, size = 32
+    const operand = (rows: number) => {
+      const t = ex.arena.tensor(rows, blocks * size), values = ex.arena.f32(t)
+      for (let i = 0; i < values.length; i++) values[i] = (next() % 16 - 8) * 2 ** (i / size % 7 | 0)
+      return { t, elements: ex.arena.tensor(rows, blocks * size / 2), scales: ex.arena.tensor(rows, blocks) }
+    }
+    const a = operand(M), b = operand(N), c = ex.arena.tensor(M, N)
+    return {
+      run: () => {
+        for (const { t, elements, scales } of [a, b]) ex.call('block_integers', [t.ptr, blocks * size, size, elements.ptr, scales.ptr], t.shape[0]! * blocks)
+        ex.call('gemm_block', [a.elements.ptr, a.scales.ptr, b.elements.ptr, b.scales.ptr, c.ptr, N, M, N, blocks, size, 0], Math.ceil(N / 16))
+      },
+      outputs: [c],
+    }
+  },
+}
+
 const ordinary = (ex: InlineExecutor, seed: number, ...shape: number[]) => values(ex, seed, false, ...shape)
 const withSpecials = (ex: InlineExecutor, seed: number, ...shape: number[]) => values(ex, seed, true, ...shape)
 
@@ -73,6 +94,7 @@ export const cases: readonly Case[] = [
   product('gemm_f32 of special values', 0x2d8ddf, 'gemm_f32', withSpecials, true),
   product('gemm_exact_f32', 0x27cdbf45, 'gemm_exact_f32', coarse, false, true),
   product('gemm_exact_f32 of inexact products', 0x7b6df9ce, 'gemm_exact_f32', withSpecials, true, true),
+  blockProduct,
 ]
 
 /** Each case's hash on this core, run once. For the test that pins the hashes. */

@@ -142,7 +142,8 @@ export class Member {
     const noted = new Float64Array(this.#memory.buffer, ticks + this.#thread * stride, parts.length + 2)
     noted[0] = performance.timeOrigin
     noted[1] = performance.now()
-    return noted.subarray(2)
+    // The last barrier lets the caller go, who may give this memory to other uses at once: only the caller itself may note its end.
+    return noted.subarray(2, this.#thread ? parts.length + 1 : undefined)
   }
 }
 
@@ -160,7 +161,7 @@ export function readTrace(program: Program, kernels: Kernels, { ticks, stride }:
     const noted = new Float64Array(buffer, ticks + t * stride, parts.length + 2)
     if (t === 0) [origin, start] = noted as unknown as [number, number]
     const own = spans(parts, noted.subarray(1), t, origin + start - noted[0]!)
-    // A thread notes the end of the last barrier only after it has let the first one go: take the first one's word for it.
+    // Only the first thread notes the end of the last barrier: take its word for it.
     if (t === 0) end = own.findLast(span => span.call < 0)?.end ?? 0
     else if (own.length) own.at(-1)!.end = Math.max(own.at(-1)!.begin, end)
     return own

@@ -1,8 +1,11 @@
 // The trainer: walks the steps of a task, writes metrics and checkpoints, resumes, stops when asked to. A run is a function of its configuration alone:
 // whatever is random is a function of (seed, step, index), and a resumed run continues bit for bit.
+import { join } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
+import { writeFileAtomic } from '../io/atomic.ts'
 import { describeEngine } from '../runtime/engine.ts'
 import { open } from '../runtime/open.ts'
+import { Profiler } from '../runtime/profile.ts'
 import { checkpointDue, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { RunConfig } from './config.ts'
 import { configHash } from './config-file.ts'
@@ -21,7 +24,8 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<R
   const started = performance.now()
   const from = options.from ? readCheckpoint(options.from) : null
   if (from && from.step >= config.steps) throw new UsageError(`checkpoint ${options.from} holds step ${from.step}: nothing is left of steps ${config.steps}`)
-  const executor = await open({ threads: options.threads, wide: options.wide })
+  const opened = await open({ threads: options.threads, wide: options.wide })
+  const executor = options.profile ? new Profiler(opened) : opened
   const engine = { ...describeEngine(executor.core), threads: executor.threads }
   let run: RunDirectory | undefined
   try {
@@ -32,11 +36,20 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<R
     const checkpoint = last !== undefined ? readCheckpoint(file!) : from
     if (checkpoint) task.restore(checkpoint.tensors, file!)
     if (options.resume) run.rewind(checkpoint?.step ?? 0)
-    return await new Walk(task, run, options, started, checkpoint?.step ?? 0).toEnd()
+    const first = checkpoint?.step ?? 0, summary = await new Walk(task, run, options, started, first).toEnd()
+    if (executor instanceof Profiler) writeProfile(run.path, executor, summary.steps - first)
+    return summary
   } finally {
     run?.close()
     await executor.close()
   }
+}
+
+/** profile.txt: time per kernel, then per layer, in milliseconds a step; profile-trace.json: the first programs, for chrome://tracing. */
+function writeProfile(directory: string, profiler: Profiler, steps: number): void {
+  const tables = (['kernel', 'label'] as const).map(key => `By ${key}, per step:\n${profiler.table(key, steps)}\n`)
+  writeFileAtomic(join(directory, 'profile.txt'), tables.join('\n'))
+  writeFileAtomic(join(directory, 'profile-trace.json'), JSON.stringify(profiler.chromeTrace()))
 }
 
 /** The walk over the steps that are left. */

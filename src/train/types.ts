@@ -68,6 +68,8 @@ export interface RunSummary {
 export interface TrainOptions {
   directory: string
   threads: number | 'auto'
+  /** Note where the time goes: profile.txt and profile-trace.json in the run directory. */
+  profile?: boolean
   /** Ask for the 256-bit mode (runtime/wide.ts). */
   wide?: boolean
   /** Continue the run in `directory` from its last checkpoint. */

@@ -45,6 +45,13 @@ describe('a run', () => {
     expect(listCheckpoints(directory).at(-1)).toBe(60)
   })
 
+  it('writes a profile when asked, and computes the same', async () => {
+    const { directory, weightsHash } = await run(tiny('steps=5'), { profile: true, threads: 2 })
+    expect(weightsHash).toBe((await run(tiny('steps=5'))).weightsHash)
+    expect(readFileSync(join(directory, 'profile.txt'), 'utf8')).toMatch(/gemm_exact_f32 .*\d/)
+    expect(JSON.parse(readFileSync(join(directory, 'profile-trace.json'), 'utf8')).traceEvents.length).toBeGreaterThan(1000)
+  })
+
   it('with the same precision in both arms has equal gradients', async () => {
     const { directory } = await run(tiny('precision=fp32', 'steps=10'))
     for (const row of readMetrics(directory).filter(r => r.kind === 'trajectory')) expect(row).toMatchObject({ relativeError: 0 })
@@ -61,6 +68,8 @@ describe('a run', () => {
     ['SGD with momentum and a cosine rate', ['optimizer.name=sgd', 'optimizer.lr=0.1', 'optimizer.momentum=0.9', 'schedule.kind=cosine', 'schedule.lrMin=0.01']],
     ['Xavier initial weights', ['model.init=xavier']],
     ['a teacher of its own', ['teacher.depth=1', 'teacher.width=48', 'teacher.activation=tanh']],
+    ['stochastic rounding of gradients', ['precision.gradientRounding=stochastic']],
+    ['bump as released', ['precision=paper-code/bump']],
     ['no baseline', ['baseline=null', 'probes.weights=studied']],
     ['forward-only', ['precision=e4m3/e4m3/forward-only']],
     ['layer norm in MX', ['precision=paper-claim']],

@@ -6,7 +6,11 @@ import { parseSafetensors, typed } from '../../io/safetensors.ts'
 import type { FormatName } from '../../numerics/formats.ts'
 import { bfloat, blockQuantizer, fp } from '../../numerics/profiles.ts'
 import type { BlockQuantizer, ElementRounding, Rounding } from '../../numerics/quantizer.ts'
-import { quantize, roundElements } from '../../oracle/quantize.ts'
+import { fakeQuantize, roundElements as emitRoundElements } from '../../ops/quantize.ts'
+import { quantize, resolveAxes, roundElements } from '../../oracle/quantize.ts'
+import { InlineExecutor } from '../../runtime/executor.ts'
+import type { Tensor } from '../../runtime/memory.ts'
+import { Program } from '../../runtime/program.ts'
 import type { SetResult } from '../types.ts'
 
 const formats: Record<string, FormatName> = {
@@ -32,7 +36,30 @@ const pick = <T>(table: Record<string, T>, name: string, what: string): T => {
   return table[name]!
 }
 
-const oracle: Implementation = { block: (x, shape, axes, q) => quantize(x, shape, axes, q).values, elements: roundElements }
+export const oracle: Implementation = { block: (x, shape, axes, q) => quantize(x, shape, axes, q).values, elements: roundElements }
+
+/** The kernels, through the ops that programs use. */
+export function kernels(): Implementation {
+  const executor = new InlineExecutor(), { arena } = executor
+  const run = (x: Float32Array, shape: readonly number[], emit: (p: Program, src: Tensor, dst: Tensor) => void): Float32Array => {
+    const mark = arena.mark()
+    const src = arena.from(x, ...shape), dst = arena.tensor(...shape)
+    const p = new Program(arena)
+    emit(p, src, dst)
+    executor.runSync(p)
+    const out = arena.f32(dst).slice()
+    arena.release(mark)
+    return out
+  }
+  return {
+    block: (x, shape, axes, q) => {
+      if (typeof axes !== 'number' && axes.length !== 1 && axes.length !== 2) throw new Error(`blocks over ${axes.length} axes are not supported`)
+      const list = typeof axes === 'number' ? [axes] : resolveAxes(axes, shape.length)
+      return run(x, shape, (p, src, dst) => fakeQuantize(p, src, dst, list.length === 1 ? list[0]! : list as [number, number], q))
+    },
+    elements: (x, r) => run(x, [x.length], (p, src, dst) => emitRoundElements(p, src, dst, r)),
+  }
+}
 
 function compute(c: Case, x: Float32Array, { block, elements }: Implementation): Float32Array {
   const rounding = pick(roundings, c.round, 'round')
@@ -79,4 +106,4 @@ export function firstDifference(got: Float32Array, want: Float32Array): string |
   return i < 0 ? null : `[${i}]: want ${w[i]!.toString(16)}, got ${g[i]!.toString(16)}`
 }
 
-export const run = (dir: string): Promise<SetResult> => runMicroxcaling(dir, { oracle })
+export const run = (dir: string): Promise<SetResult> => runMicroxcaling(dir, { oracle, kernels: kernels() })
