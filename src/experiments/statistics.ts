@@ -103,6 +103,7 @@ export class Random {
   readonly #key: readonly [number, number]
   #counter = 0
   #words: readonly number[] = []
+  #spare: number | null = null
 
   constructor(seed: number) { this.#key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] }
 
@@ -116,6 +117,21 @@ export class Random {
 
   /** Uniform in [0, 1), 53 bits. */
   uniform(): number { return ((this.word() >>> 5) * 2 ** 26 + (this.word() >>> 6)) * 2 ** -53 }
+
+  /** A standard normal, by Box and Muller; pairs are drawn together. */
+  normal(): number {
+    if (this.#spare !== null) {
+      const value = this.#spare
+      this.#spare = null
+      return value
+    }
+    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform())), angle = 2 * Math.PI * this.uniform()
+    this.#spare = radius * Math.sin(angle)
+    return radius * Math.cos(angle)
+  }
+
+  /** `n` standard normals as f32. */
+  normals(n: number): Float32Array { return Float32Array.from({ length: n }, () => this.normal()) }
 
   /** A uniform integer in [0, n). The bias of n / 2^53 is far below any use here. */
   below(n: number): number { return Math.floor(this.uniform() * n) }

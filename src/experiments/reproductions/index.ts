@@ -1,0 +1,17 @@
+// Every reproduction by name, in the order in which `reproduce all` runs them.
+import type { Reproduction } from '../reproduction.ts'
+import { reproduction as codeGeometry } from './r01-code-geometry.ts'
+import { reproduction as clamping } from './r02-clamping.ts'
+import { reproduction as activationOverflow } from './r03-activation-overflow.ts'
+import { reproduction as scalingLaw } from './r15-scaling-law.ts'
+import { reproduction as spikeOnset } from './r16-spike-onset.ts'
+import { reproduction as scaleRounding } from './r17-scale-rounding.ts'
+import { reproduction as exponentBump } from './r18-exponent-bump.ts'
+import { reproduction as stochasticRounding } from './r19-stochastic-rounding.ts'
+import { reproduction as nvfp4 } from './r20-nvfp4.ts'
+import { reproduction as dimensionFree } from './dimension-free-sgd.ts'
+import { reproduction as sketchedRegression } from './sketched-regression.ts'
+
+export const reproductions: readonly Reproduction[] = [
+  codeGeometry, clamping, activationOverflow, scalingLaw, spikeOnset, scaleRounding, exponentBump, stochasticRounding, nvfp4, sketchedRegression, dimensionFree,
+]
