@@ -2,10 +2,11 @@
 //   sweep.json        what this folder is, and which version of this layout
 //   sweep.yaml        the sweep as it was given
 //   manifest.jsonl    one run per line: index, name, hash, resolved configuration
-//   state/HASH/       who worked on the run: attempt-N.json, attempt-N.log, config.json, and done.json once it is finished
-//   runs/HASH/        the run directory, the trainer's alone
+//   state/HASH/       who worked on the run: attempt-N.json, attempt-N.log, run.json (the configuration), and done.json once it is finished
+//   runs/run-HASH/    the run directory, the trainer's alone
 //   runs.csv, runs.parquet   written by collect
-// A run's hash is the first 16 hex digits of the SHA-256 of its resolved configuration as canonical JSON, so equal configurations are one run.
+// A run's hash is the first 12 hex digits of the SHA-256 of its resolved configuration as canonical JSON, as in the names of run directories everywhere,
+// so equal configurations are one run.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -40,7 +41,7 @@ export function manifest(sweep: SweepFile, resolve: Resolve = resolveRunConfig):
       if (error instanceof UsageError) throw new UsageError(`run ${index} (${name}): ${error.message}`)
       throw error
     }
-    const hash = createHash('sha256').update(canonicalJson(config)).digest('hex').slice(0, 16)
+    const hash = createHash('sha256').update(canonicalJson(config)).digest('hex').slice(0, 12)
     const entry = { index, name, hash, config }
     const twin = seen.get(hash)
     if (twin) throw new UsageError(`runs ${twin.index} (${twin.name}) and ${index} (${name}) are the same configuration`)
@@ -93,7 +94,7 @@ export class SweepFolder {
   }
 
   stateFolder({ hash }: ManifestEntry): string { return join(this.folder, 'state', hash) }
-  runFolder({ hash }: ManifestEntry): string { return join(this.folder, 'runs', hash) }
+  runFolder({ hash }: ManifestEntry): string { return join(this.folder, 'runs', `run-${hash}`) }
   doneFile(entry: ManifestEntry): string { return join(this.stateFolder(entry), 'done.json') }
   isFinished(entry: ManifestEntry): boolean { return existsSync(this.doneFile(entry)) }
 

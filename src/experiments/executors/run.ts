@@ -2,14 +2,14 @@
 // lets the second return. Every executor, and any scheduler through `sweep run --index N`, comes through here.
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import { attempts, Claim, claim, HEARTBEAT_MS } from '../claim.ts'
 import type { ManifestEntry, SweepFolder } from '../manifest.ts'
 
 /** What the child process is told. */
 export interface RunRequest {
-  /** JSON file with the resolved configuration. */
+  /** JSON file with the resolved configuration, called run.json. */
   configFile: string
   directory: string
   threads: number
@@ -20,9 +20,9 @@ export interface RunRequest {
 /** Program and arguments that do a run. Exit code 0 means finished; SIGTERM asks it to write a checkpoint and exit. */
 export type RunCommand = (request: RunRequest) => readonly [string, ...string[]]
 
-/** `blockscale train CONFIG --out DIRECTORY --threads N [--resume]`, by the command line at `main` (dist/cli/main.js). */
+/** `blockscale train`, by the command line at `main` (dist/cli/main.js), which names the directory after the file and the hash: run-HASH. */
 export const trainCommand = (main: string): RunCommand => ({ configFile, directory, threads, resume }) =>
-  [process.execPath, main, 'train', configFile, '--out', directory, '--threads', String(threads), '--quiet', ...resume ? ['--resume'] : []]
+  [process.execPath, main, 'train', configFile, '--out', dirname(directory), '--threads', String(threads), '--quiet', '--no-report', ...resume ? ['--resume'] : []]
 
 export interface RunOptions {
   command: RunCommand
@@ -49,7 +49,7 @@ export async function runOne(sweep: SweepFolder, entry: ManifestEntry, options: 
     held.release('interrupted', 'already finished')
     return { result: 'already finished', detail: '' }
   }
-  const configFile = join(state, 'config.json')
+  const configFile = join(state, 'run.json')
   const directory = sweep.runFolder(entry)
   const resume = existsSync(join(directory, 'config.json'))
   // The trainer keeps a lock of its own and cannot know that a process on another machine is dead; the silence of its attempt says so.

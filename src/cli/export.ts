@@ -1,0 +1,41 @@
+// blockscale export: a run's metrics for other tools.
+import { join } from 'node:path'
+import { UsageError } from '../errors.ts'
+import { tableCsv, tableParquet } from '../experiments/collect.ts'
+import { metricsTable, TensorBoardExport } from '../experiments/export.ts'
+import { writeFileAtomic } from '../io/atomic.ts'
+import { readMetrics, readRunFile } from '../train/run-directory.ts'
+import { parse } from './arguments.ts'
+
+export const help = `Write a run's metrics for other tools.
+
+usage: blockscale export RUN [--tensorboard FOLDER] [--csv FILE] [--parquet FILE]
+
+  --tensorboard FOLDER   event file for tensorboard --logdir; scalars, and layer-norm gamma as histograms
+  --csv FILE             one row per step
+  --parquet FILE         the same
+
+Columns have the names that the paper's code logs to wandb (train/loss_mx, stab/zeta_norm, clipW/ln0_gamma_clipped_frac...) where it has the quantity.
+
+example:
+  blockscale export runs/3f2a --tensorboard logs/3f2a --parquet metrics.parquet
+`
+
+export async function run(args: string[]): Promise<void> {
+  const { values, positionals: [directory] } = parse('export', args, { tensorboard: { type: 'string' }, csv: { type: 'string' }, parquet: { type: 'string' } }, [1, 1])
+  if (!values.tensorboard && !values.csv && !values.parquet) throw new UsageError('export: nothing to write, give --tensorboard, --csv or --parquet')
+  readRunFile(directory!) // refuses what is no run, or one of another version
+  const written: string[] = []
+  if (values.csv || values.parquet) {
+    const table = metricsTable(readMetrics(directory!))
+    if (!table.rows.length) throw new UsageError(`${join(directory!, 'metrics.jsonl')} holds no metrics yet`)
+    if (values.csv) { writeFileAtomic(values.csv, tableCsv(table)); written.push(values.csv) }
+    if (values.parquet) { writeFileAtomic(values.parquet, tableParquet(table)); written.push(values.parquet) }
+  }
+  if (values.tensorboard) {
+    const events = new TensorBoardExport(directory!, values.tensorboard)
+    while (events.update() > 0);
+    written.push(events.file)
+  }
+  process.stdout.write(`${written.join('\n')}\n`)
+}

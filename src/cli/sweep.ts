@@ -1,0 +1,152 @@
+// blockscale sweep: many runs from one file.
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { basename, dirname, extname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { UsageError } from '../errors.ts'
+import { runLocally } from '../experiments/executors/local.ts'
+import { runOne, trainCommand, type RunCommand, type RunResult } from '../experiments/executors/run.ts'
+import { submitToSlurm } from '../experiments/executors/slurm.ts'
+import { collect, writeTable } from '../experiments/collect.ts'
+import { manifest, resolveRunConfig, SweepFolder, type ManifestEntry, type Resolve, type RunState } from '../experiments/manifest.ts'
+import { parseSweep } from '../experiments/sweep.ts'
+import { availableThreads } from '../runtime/open.ts'
+import { merge } from '../train/config.ts'
+import { interruptible, parse, wholeNumber } from './arguments.ts'
+
+export const help = `Many runs from one file.
+
+usage: blockscale sweep expand FILE              print the manifest: one run per line, as JSON
+       blockscale sweep run FILE|FOLDER          do every run that is not finished and has not failed
+       blockscale sweep resume FOLDER            also those that failed
+       blockscale sweep status FOLDER            where each run stands
+       blockscale sweep collect FOLDER           results of the finished runs: runs.csv and runs.parquet
+
+FILE holds a configuration and, beside it, entries (named changes), grid (lists of values) and seeds; or the paper's form (a list under sweep).
+
+  --out FOLDER              of the sweep; default runs/NAME-OF-FILE
+  --config CONFIG           preset or file under every run, if FILE does not name one with extends
+  --index N                 do this one run, here and now; what any scheduler needs
+  --executor local|slurm    local (default): child processes on this machine
+  --jobs N                  local: runs at a time, the cores divided among them; default 1
+                            slurm: tasks at a time, default unlimited
+  --cpus N                  slurm: cores per run, default 1
+  --memory 4G --time 02:00:00 --partition NAME    slurm: what each run asks for
+  --command "PROGRAM ..."   instead of blockscale train; gets CONFIG --out FOLDER --threads N [--resume]
+  --json                    status and collect as JSON
+
+Runs are named by the hash of their configuration. Doing a run again does nothing; two processes never work on the same run; a stopped or killed one
+goes on from its last checkpoint. Ctrl-C stops with a checkpoint.
+
+examples:
+  blockscale sweep run lr.yaml --jobs 2
+  blockscale sweep run lr.yaml --executor slurm --jobs 8 --cpus 4 --time 04:00:00
+  blockscale sweep run runs/lr --index "$JOB_COMPLETION_INDEX"
+`
+
+const options = {
+  out: { type: 'string' }, config: { type: 'string' }, index: { type: 'string' }, executor: { type: 'string', default: 'local' }, jobs: { type: 'string' }, cpus: { type: 'string', default: '1' },
+  memory: { type: 'string' }, time: { type: 'string' }, partition: { type: 'string' }, command: { type: 'string' }, json: { type: 'boolean' },
+} as const
+
+export async function run(args: string[]): Promise<number> {
+  const { values, positionals: [action, source] } = parse('sweep', args, options, [2, 2])
+  const main = join(dirname(fileURLToPath(import.meta.url)), 'main.js')
+  const words = values.command?.split(/\s+/).filter(Boolean)
+  switch (action) {
+    case 'expand':
+      process.stdout.write(entriesOf(source!, values.config).map(e => `${JSON.stringify(e)}\n`).join(''))
+      return 0
+    case 'status': return status(SweepFolder.open(source!), values.json)
+    case 'collect': return collectRuns(SweepFolder.open(source!), values.json)
+    case 'run':
+    case 'resume': {
+      const sweep = action === 'resume' || isFolder(source!) ? SweepFolder.open(source!)
+        : SweepFolder.create(values.out ?? join('runs', basename(source!, extname(source!))), readFileSync(source!, 'utf8'), entriesOf(source!, values.config))
+      const command: RunCommand = words ? ({ configFile, directory, threads, resume }) =>
+        [words[0]!, ...words.slice(1), configFile, '--out', directory, '--threads', String(threads), ...resume ? ['--resume'] : []] : trainCommand(main)
+      if (values.index !== undefined) return runIndex(sweep, sweep.entry(wholeNumber('--index', values.index, 0)), command)
+      const wanted: RunState[] = action === 'resume' ? ['pending', 'interrupted', 'lost', 'failed'] : ['pending', 'interrupted', 'lost']
+      const entries = sweep.entries.filter(e => wanted.includes(sweep.state(e).state))
+      const jobs = values.jobs === undefined ? undefined : wholeNumber('--jobs', values.jobs, 1)
+      if (values.executor === 'local') return runHere(sweep, entries, command, jobs)
+      if (values.executor !== 'slurm') throw new UsageError(`--executor ${values.executor}: must be local or slurm`)
+      const { arrays, collect } = submitToSlurm(sweep, entries, {
+        blockscale: [process.execPath, main], cpusPerTask: wholeNumber('--cpus', values.cpus, 1), ...jobs ? { throttle: jobs } : {}, runArguments: words ? ['--command', words.join(' ')] : [],
+        ...values.memory ? { memory: values.memory } : {}, ...values.time ? { time: values.time } : {}, ...values.partition ? { partition: values.partition } : {},
+      })
+      process.stdout.write(`${entries.length} runs submitted as job ${arrays.join(', ')}; job ${collect} collects their results when all have succeeded\n`)
+      return 0
+    }
+    default: throw new UsageError(`sweep ${action}: must be one of expand, run, resume, status, collect`)
+  }
+}
+
+const isFolder = (path: string) => {
+  if (!existsSync(path)) throw new UsageError(`${path}: no such file or folder`)
+  return statSync(path).isDirectory()
+}
+
+function entriesOf(file: string, config: string | undefined): ManifestEntry[] {
+  if (isFolder(file)) return [...SweepFolder.open(file).entries]
+  const sweep = parseSweep(readFileSync(file, 'utf8'), basename(file))
+  if (config !== undefined && sweep.base !== null) throw new UsageError(`--config ${config}: ${file} names its own with extends: ${sweep.base}`)
+  const base = config ?? (sweep.base !== null && /[/\\]|\.ya?ml$|\.json$/.test(sweep.base) ? resolve(dirname(file), sweep.base) : sweep.base)
+  // The paper's files name keys of its own trainer; without a configuration of ours under them they are expanded as they are.
+  const asIs: Resolve = (_, patches) => patches.reduce<unknown>(merge, {}) as Record<string, unknown>
+  return manifest({ ...sweep, base }, sweep.form === 'olmo' && base === null ? asIs : resolveRunConfig)
+}
+
+async function runIndex(sweep: SweepFolder, entry: ManifestEntry, command: RunCommand): Promise<number> {
+  const { signal, done } = interruptible()
+  const { SLURM_ARRAY_JOB_ID: array, SLURM_ARRAY_TASK_ID: task, SLURM_JOB_ID: job } = process.env
+  const name = array ? `slurm ${array}_${task}` : job ? `slurm ${job}` : undefined
+  let result: RunResult
+  // Another process has the run: wait until it has finished it, or died.
+  while ((result = await runOne(sweep, entry, { command, threads: availableThreads(), signal, ...name ? { job: name } : {} })).result === 'busy' && !signal.aborted) {
+    await new Promise(wake => setTimeout(wake, 2000))
+  }
+  done()
+  process.stderr.write(`run ${entry.index} ${entry.hash} (${entry.name}): ${outcome(result)}\n`)
+  return result.result === 'finished' || result.result === 'already finished' ? 0 : signal.aborted ? 143 : 1
+}
+
+async function runHere(sweep: SweepFolder, entries: readonly ManifestEntry[], command: RunCommand, jobs = 1): Promise<number> {
+  const { signal, done } = interruptible()
+  const results = await runLocally(sweep, entries, {
+    command, jobs, signal,
+    onStart: (entry, threads) => { process.stderr.write(`run ${entry.index} ${entry.hash} (${entry.name}): ${threads} thread${threads === 1 ? '' : 's'}\n`) },
+    onEnd: (entry, result) => { process.stderr.write(`run ${entry.index} ${entry.hash} (${entry.name}): ${outcome(result)}\n`) },
+  })
+  done()
+  const failed = [...results.values()].filter(r => r.result === 'failed' || r.result === 'taken over').length
+  status(sweep)
+  return signal.aborted ? 130 : failed ? 1 : 0
+}
+
+const outcome = (r: RunResult) => `${r.result}${'seconds' in r ? ` after ${r.seconds.toFixed(1)} s` : ''}${r.detail ? ` (${r.detail})` : ''}`
+
+function status(sweep: SweepFolder, json = false): number {
+  const states = sweep.entries.map(entry => ({ ...entry, ...sweep.state(entry) }))
+  if (json) {
+    process.stdout.write(`${JSON.stringify(states.map(({ config, ...rest }) => rest))}\n`)
+    return 0
+  }
+  const counts = new Map<RunState, number>()
+  for (const { state } of states) counts.set(state, (counts.get(state) ?? 0) + 1)
+  for (const { index, hash, name, state, attempts } of states) {
+    if (state === 'finished' || state === 'pending') continue
+    const last = attempts.at(-1)!
+    process.stdout.write(`${String(index).padStart(5)}  ${hash}  ${state.padEnd(11)}  ${name}  attempt ${last.number} on ${last.host}${last.job ? ` (${last.job})` : ''}${last.detail ? `: ${last.detail}` : ''}\n`)
+  }
+  process.stdout.write(`${sweep.folder}: ${states.length} runs, ${[...counts].map(([state, count]) => `${count} ${state}`).join(', ')}\n`)
+  return 0
+}
+
+function collectRuns(sweep: SweepFolder, json = false): number {
+  const table = collect(sweep)
+  if (!table.rows.length) throw new UsageError(`${sweep.folder}: no run has finished yet`)
+  const path = join(sweep.folder, 'runs')
+  writeTable(table, path)
+  process.stdout.write(json ? `${JSON.stringify(table)}\n` : `${path}.csv, ${path}.parquet: ${table.rows.length} runs${table.missing ? `, ${table.missing} not finished` : ''}\n`)
+  return 0
+}

@@ -1,0 +1,123 @@
+// fit, sweep and export on the command line. The sweep trains for real, with the smallest preset.
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { dispatch, explain } from '../../src/cli/commands.ts'
+import { predict } from '../../src/experiments/fit.ts'
+import { SweepFolder } from '../../src/experiments/manifest.ts'
+import { formatCsv, numberColumn, parseCsv, textColumn } from '../../src/io/csv.ts'
+import { readSummary } from '../../src/train/run-directory.ts'
+
+let folder: string
+beforeAll(() => { folder = mkdtempSync(join(tmpdir(), 'blockscale-')) })
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const main = resolve('dist/cli/main.js')
+const environment = { ...process.env, BLOCKSCALE_WIDE: '0' }
+/** A command in a process of its own: what trains, and what is stopped. */
+function program(...args: string[]): { code: number | null, out: string, err: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', cwd: folder, env: environment })
+  return { code: status, out: stdout, err: stderr }
+}
+/** A command in this process, which saves the time to start one. */
+async function blockscale(...args: string[]): Promise<{ code: number, out: string, err: string }> {
+  const text = { out: '', err: '' }
+  const spies = [vi.spyOn(process.stdout, 'write').mockImplementation(t => { text.out += t; return true }), vi.spyOn(process.stderr, 'write').mockImplementation(t => { text.err += t; return true })]
+  try {
+    return { code: await dispatch(args), ...text }
+  } catch (error) {
+    const { text: message, code } = explain(error as Error)
+    return { code, out: text.out, err: text.err + message }
+  } finally { for (const spy of spies) spy.mockRestore() }
+}
+const write = (name: string, text: string) => { writeFileSync(join(folder, name), text); return join(folder, name) }
+
+describe('fit', () => {
+  const law = { A: 2500, B: 7200, E: 2, alpha: 0.45, beta: 0.45 }
+  const rows = [2e7, 6e7, 2e8, 6e8].flatMap(n => [5, 20, 80].map(r => [r === 5 ? 'a' : 'b', n, n * r, predict('chinchilla', law, n, n * r)]))
+  it('prints the law, the rows left out, and as JSON', async () => {
+    const runs = write('runs.csv', formatCsv(['config', 'params', 'tokens', 'loss'], [...rows, ['b', 1e8, 1e9, 'NaN']]))
+    const { code, out } = await blockscale('fit', runs, '--contours', join(folder, 'contours.csv'), '--bootstrap', '20')
+    expect(code).toBe(0)
+    expect(out).toMatch(/loss of 12 runs, L\(N, D\) = A \/ N\^alpha \+ B \/ D\^beta \+ E\n {2}A {6}2500\.\d .*95 % interval/)
+    expect(out).toContain('left out: line 14, loss is NaN')
+    expect(parseCsv(readFileSync(join(folder, 'contours.csv'), 'utf8')).records).toHaveLength(2500)
+    const [json] = JSON.parse((await blockscale('fit', runs, '--json', '--freeze', 'E=2')).out)
+    expect(json).toMatchObject({ form: 'chinchilla', rows: 12, frozen: { E: 2 }, excluded: [{ line: 14 }] })
+    expect(json.coefficients.alpha).toBeCloseTo(0.45, 4)
+  })
+  it.each([
+    [['--form', 'cubic'], '--form cubic: must be one of chinchilla, kaplan'],
+    [['--freeze', 'E=-1'], '--freeze E=-1: must be a positive number'],
+    [['--loss', 'lss'], 'no column "lss"; it has config, params'],
+    [['--where', 'config=c'], 'no row has config=c'],
+    [['--by', 'config'], 'a: rows: 4 usable, a fit of 5 coefficients needs at least 6'],
+    [['--bootstrap', '1'], '--bootstrap 1: must be a whole number of at least 2'],
+  ])('%j: %s', async (args, message) => {
+    const { code, err } = await blockscale('fit', join(folder, 'runs.csv'), ...args)
+    expect(err).toContain(message)
+    expect(code).toBe(2)
+  })
+})
+
+describe('sweep', () => {
+  const text = 'extends: tiny\nsteps: 20\nprobes: { every: 0 }\ngrid: { optimizer.lr: [1e-3, 1e-2] }\n'
+  it('trains every run, collects, fits nothing without parameters, exports one', async () => {
+    const file = write('lr.yaml', text), sweep = join(folder, 'runs/lr')
+    const expanded = (await blockscale('sweep', 'expand', file)).out.trim().split('\n').map(l => JSON.parse(l))
+    expect(expanded.map(e => e.name)).toEqual(['optimizer.lr=0.001', 'optimizer.lr=0.01'])
+    const { code, out, err } = program('sweep', 'run', 'lr.yaml', '--jobs', '1')
+    expect(code, err).toBe(0)
+    expect(out).toBe('runs/lr: 2 runs, 2 finished\n')
+    expect((await blockscale('sweep', 'collect', sweep)).out).toBe(`${sweep}/runs.csv, ${sweep}/runs.parquet: 2 runs\n`)
+    const table = parseCsv(readFileSync(join(sweep, 'runs.csv'), 'utf8'))
+    expect(numberColumn(table, 'optimizer.lr')).toEqual([1e-3, 1e-2])
+    expect(numberColumn(table, 'studied.steps')).toEqual([20, 20])
+    expect(new Set(textColumn(table, 'weightsHash')).size).toBe(2)
+    expect(await blockscale('fit', sweep)).toMatchObject({ code: 2, err: expect.stringContaining('no column "params"') })
+    const run = join(sweep, 'runs', `run-${expanded[0].hash}`)
+    expect((await blockscale('export', run, '--csv', join(folder, 'm.csv'), '--tensorboard', join(folder, 'tb'))).out).toMatch(/m\.csv\n.*tb\/events\.out\.tfevents\./)
+    const metrics = parseCsv(readFileSync(join(folder, 'm.csv'), 'utf8'))
+    expect(numberColumn(metrics, 'step').filter(s => s > 0)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1))
+    expect(metrics.header).toEqual(expect.arrayContaining(['train/loss_fp32', 'train/loss_mx', 'clipW/ln0_gamma_clipped_frac', 'stab/cos']))
+    expect(await blockscale('export', run)).toMatchObject({ code: 2 })
+  })
+
+  it('a run that is stopped goes on from its checkpoint and ends with the weights of one that was not', async () => {
+    write('long.yaml', 'extends: tiny\nsteps: 120\nprobes: { every: 0 }\nseeds: 1\n')
+    const out = join(folder, 'stopped')
+    const runner = spawn(process.execPath, [main, 'sweep', 'run', 'long.yaml', '--out', 'stopped'], { cwd: folder, env: environment, stdio: 'ignore' })
+    let sweep: SweepFolder | undefined
+    const metrics = () => sweep && join(sweep.runFolder(sweep.entry(0)), 'metrics.jsonl')
+    while (!(metrics() && existsSync(metrics()!) && readFileSync(metrics()!, 'utf8').split('\n').length > 60)) {
+      if (!sweep && existsSync(join(out, 'sweep.json'))) sweep = SweepFolder.open(out)
+      expect(runner.exitCode).toBeNull()
+      await new Promise(wake => setTimeout(wake, 20))
+    }
+    runner.kill('SIGTERM')
+    expect((await once(runner, 'exit'))[0]).toBe(130)
+    expect(sweep!.entries.map(e => sweep!.state(e).state)).toEqual(['interrupted'])
+    expect((await blockscale('sweep', 'status', out)).out).toMatch(/interrupted.*\n.*1 runs, 1 interrupted/)
+    expect(program('sweep', 'resume', 'stopped')).toMatchObject({ code: 0 })
+    expect(program('sweep', 'run', 'long.yaml', '--out', 'straight')).toMatchObject({ code: 0 })
+    const hashes = (folderName: string) => { const s = SweepFolder.open(join(folder, folderName)); return s.entries.map(e => readSummary(s.runFolder(e))!.weightsHash) }
+    expect(hashes('stopped')).toEqual(hashes('straight'))
+  })
+
+  it.each([
+    [['run', 'nothing.yaml'], 'nothing.yaml: no such file or folder'],
+    [['status', ''], 'is not a sweep: it has no sweep.json'],
+    [['walk', 'lr.yaml'], 'sweep walk: must be one of expand, run, resume, status, collect'],
+    [['run', 'lr.yaml', '--jobs', '999'], '--jobs 999: this machine gives'],
+    [['run', 'lr.yaml', '--executor', 'cloud'], '--executor cloud: must be local or slurm'],
+    [['run', 'lr.yaml', '--index', '7'], 'index 7: the sweep has runs 0 to 1'],
+    [['expand', 'lr.yaml', '--config', 'quick'], 'names its own with extends: tiny'],
+  ])('%j: %s', async ([action, file, ...rest], message) => {
+    const { code, err } = await blockscale('sweep', action!, join(folder, file!), ...rest, ...action === 'run' ? ['--out', join(folder, 'runs/lr')] : [])
+    expect(err).toContain(message)
+    expect(code).toBe(2)
+  })
+})
