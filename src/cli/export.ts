@@ -7,9 +7,9 @@ import { writeFileAtomic } from '../io/atomic.ts'
 import { readMetrics, readRunFile } from '../train/run-directory.ts'
 import { parse } from './arguments.ts'
 
-export const help = `Write a run's metrics for other tools.
+export const help = `usage: blockscale export RUN [--tensorboard FOLDER] [--csv FILE] [--parquet FILE]
 
-usage: blockscale export RUN [--tensorboard FOLDER] [--csv FILE] [--parquet FILE]
+Write a run's metrics for other tools.
 
   --tensorboard FOLDER   event file for tensorboard --logdir; scalars, and layer-norm gamma as histograms
   --csv FILE             one row per step
@@ -17,7 +17,7 @@ usage: blockscale export RUN [--tensorboard FOLDER] [--csv FILE] [--parquet FILE
 
 Columns have the names that the paper's code logs to wandb (train/loss_mx, stab/zeta_norm, clipW/ln0_gamma_clipped_frac...) where it has the quantity.
 
-example:
+examples:
   blockscale export runs/3f2a --tensorboard logs/3f2a --parquet metrics.parquet
 `
 

@@ -8,9 +8,9 @@ import { bootstrap, coefficientNames, fit, forms, isoLossGrid, optimalLine, type
 import type { Interval } from '../experiments/statistics.ts'
 import { parse, wholeNumber } from './arguments.ts'
 
-export const help = `Fit a scaling law to a table of runs.
+export const help = `usage: blockscale fit RUNS.csv|SWEEP [options]
 
-usage: blockscale fit RUNS.csv|SWEEP [options]
+Fit a scaling law to a table of runs.
 
   --form chinchilla|kaplan   chinchilla (default): L = A / N^alpha + B / D^beta + E
                              kaplan: L = ((A / N)^(alpha / beta) + B / D)^beta + E

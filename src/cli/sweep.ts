@@ -13,13 +13,13 @@ import { availableThreads } from '../runtime/open.ts'
 import { merge } from '../train/config.ts'
 import { interruptible, parse, wholeNumber } from './arguments.ts'
 
-export const help = `Many runs from one file.
-
-usage: blockscale sweep expand FILE              print the manifest: one run per line, as JSON
+export const help = `usage: blockscale sweep expand FILE              print the manifest: one run per line, as JSON
        blockscale sweep run FILE|FOLDER          do every run that is not finished and has not failed
        blockscale sweep resume FOLDER            also those that failed
        blockscale sweep status FOLDER            where each run stands
        blockscale sweep collect FOLDER           results of the finished runs: runs.csv and runs.parquet
+
+Many runs from one file.
 
 FILE holds a configuration and, beside it, entries (named changes), grid (lists of values) and seeds; or the paper's form (a list under sweep).
 
