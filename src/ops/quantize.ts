@@ -6,7 +6,7 @@ import { size, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
 
 /** Elements that make a thread worth its while. */
-const WORTH = 4096
+export const WORTH = 4096
 
 const roundings: readonly Rounding[] = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic']
 const zeroSigns: readonly Arithmetic['zeroSign'][] = ['preserve', 'torch', 'positive']
@@ -36,6 +36,23 @@ export function around(shape: readonly number[], axis: number): [outer: number, 
   return [size(shape.slice(0, at)), shape[at]!, size(shape.slice(at + 1))]
 }
 
+/** The choices of a cast, for the codec kernels. */
+export const castChoices = (policy: { readonly rounding: Rounding }): number => arithmeticBits({ exponent: 'bits', half: 'exact', zeroSign: 'preserve', nan: 'propagate' }, policy.rounding) | 8 << 11
+
+/** [man, emin, emax, max, choices]: how every block kernel is told what to do. Throws UsageError for impossible choices. */
+export function quantizerChoices(q: BlockQuantizer): readonly [number, number, number, number, number] {
+  checkQuantizer(q)
+  const format = formats[q.format], { man, emin, emax, max } = grid(format)
+  return [man, emin, emax, max, blockBits(q, format)]
+}
+
+/** [seed low, seed high, stream, step pointer]; zeros where nothing is random. Throws UsageError for stochastic rounding without a source. */
+export function randomWords(q: BlockQuantizer, random?: RandomSource): readonly [number, number, number, number] {
+  if (q.rounding !== 'stochastic') return [0, 0, 0, 0]
+  if (!random) throw new UsageError('rounding stochastic needs a random source')
+  return [Number(random.seed & 0xffffffffn), Number(random.seed >> 32n & 0xffffffffn), random.stream, random.stepPtr]
+}
+
 function checkQuantizer(q: BlockQuantizer): void {
   if (!Number.isInteger(q.blockSize) || q.blockSize < 0) throw new UsageError(`blockSize must be an integer >= 0 (0: the whole axis), got ${q.blockSize}`)
   if (!Number.isInteger(q.scaleBits) || q.scaleBits < 2 || q.scaleBits > 8) throw new UsageError(`scaleBits must be an integer 2..8, got ${q.scaleBits}`)
@@ -52,12 +69,8 @@ const POSITIONS = 1 << 20
  */
 export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number | readonly [number, number], q: BlockQuantizer, random?: RandomSource): void {
   check(src, dst)
-  checkQuantizer(q)
   const stochastic = q.rounding === 'stochastic'
-  if (stochastic && !random) throw new UsageError('rounding stochastic needs a random source')
-  const source = random ? [Number(random.seed & 0xffffffffn), Number(random.seed >> 32n & 0xffffffffn), random.stream, random.stepPtr] as const : [0, 0, 0, 0] as const
-  const format = formats[q.format], { man, emin, emax, max } = grid(format)
-  const choices = [man, emin, emax, max, blockBits(q, format)] as const
+  const choices = quantizerChoices(q), source = randomWords(q, random)
   if (typeof axis !== 'number') return emitTiles(p, src, dst, axis, q, choices, source)
 
   const [outer, length, inner] = around(src.shape, axis)

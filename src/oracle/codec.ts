@@ -1,7 +1,7 @@
 // Codes and values of every element and scale format, one number at a time: the definition that tables and kernels are tested against.
 // A value is a JavaScript number (every format's values are exact in it); encode takes the f32 word, because a NaN's sign matters to some policies.
 import { grid, hasNegativeZero, type Format, type ScaleFormatName } from '../numerics/formats.ts'
-import type { CastPolicy } from '../numerics/cast.ts'
+import { nanCode, overflowCode, type CastPolicy } from '../numerics/cast.ts'
 import { exponentOf, valueOf } from './float.ts'
 import { roundMagnitude } from './round.ts'
 
@@ -20,23 +20,6 @@ export function decode(format: Format, code: number): number {
   if (specials === 'fnuz' && negative && field === 0 && fraction === 0) return NaN
   const magnitude = field === 0 ? fraction * 2 ** (1 - bias - manBits) : (1 + fraction * 2 ** -manBits) * 2 ** (field - bias)
   return negative ? -magnitude : magnitude
-}
-
-/** Code of the largest finite magnitude, without sign. */
-export const maxCode = (f: Format): number =>
-  f.kind === 'float' && f.specials === 'ieee' ? (2 ** f.expBits - 1) * 2 ** f.manBits - 1 : f.kind === 'float' && f.specials === 'nan-only' ? 2 ** (f.bits - 1) - 2 : 2 ** (f.bits - 1) - 1
-
-/** The code of NaN under a policy; see NanCode. `negative`: the NaN's sign bit. */
-export function nanCode(f: Format, policy: CastPolicy['nan'], negative = false): number {
-  const sign = 2 ** (f.bits - 1)
-  if (f.kind === 'float' && f.specials === 'fnuz') return sign
-  if (f.kind === 'int' || f.specials === 'none') {
-    if (policy === 'quiet') return negative || f.kind === 'int' ? 0 : sign
-    if (policy === 'max' || f.kind === 'int') return maxCode(f)
-    return ((128 + f.bias) * 2 ** f.manBits + 2 ** (f.manBits - 1)) % 256
-  }
-  if (policy === 'quiet') return (f.specials === 'ieee' ? maxCode(f) + 1 + 2 ** (f.manBits - 1) : sign - 1) + (negative ? sign : 0)
-  return sign - 1
 }
 
 /** The code of a signed magnitude that lies on the format's grid and within its range. */
@@ -61,10 +44,7 @@ export function encode(f: Format, word: number, policy: CastPolicy, random = 0, 
     magnitude = roundMagnitude(a / quantum, policy.rounding, random / 2 ** randomBits) * quantum
   }
   if (magnitude > max) {
-    if (policy.overflow === 'overflow' && f.kind === 'float') {
-      if (f.specials === 'ieee') return maxCode(f) + 1 + (negative ? 2 ** (f.bits - 1) : 0)
-      if (f.specials !== 'none') return nanCode(f, policy.nan, negative)
-    }
+    if (policy.overflow === 'overflow' && f.kind === 'float' && f.specials !== 'none') return overflowCode(f, policy) | (negative ? 2 ** (f.bits - 1) : 0)
     magnitude = max
   }
   return codeOf(f, negative, magnitude)

@@ -6,7 +6,8 @@
 import { formats, grid, hasNegativeZero, type Format, type Grid } from '../numerics/formats.ts'
 import type { BlockQuantizer, ElementRounding } from '../numerics/quantizer.ts'
 import { UsageError } from '../errors.ts'
-import { decode, decodeScale, encode, nanCode } from './codec.ts'
+import { nanCode } from '../numerics/cast.ts'
+import { decode, decodeScale, encode } from './codec.ts'
 import { exponentOf, torchLog2, wordOf } from './float.ts'
 import { roundMagnitude, roundMagnitudeAddHalf } from './round.ts'
 

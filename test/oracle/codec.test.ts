@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { castPolicies, type CastPolicy } from '../../src/numerics/cast.ts'
+import { castPolicies, maxCode, nanCode, type CastPolicy } from '../../src/numerics/cast.ts'
 import { formats, grid, hasNegativeZero, type FormatName } from '../../src/numerics/formats.ts'
-import { decode, decodeScale, encode, encodeE8M0, maxCode, nanCode } from '../../src/oracle/codec.ts'
+import { decode, decodeScale, encode, encodeE8M0 } from '../../src/oracle/codec.ts'
 import { exponentOf, torchLog2, valueOf, wordOf } from '../../src/oracle/float.ts'
 
 const names = Object.keys(formats) as FormatName[]
