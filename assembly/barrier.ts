@@ -19,8 +19,11 @@ const TIMEOUT: i32 = 2
 /** The generation this thread waits to see the end of. A Wasm global is private to its instance, so to its thread. */
 let awaited: i32 = 0
 
+/** How many times in a row looking was in vain. On a busy machine the thread that is waited for may need this very core. */
+let inVain: i32 = 0
+
 /**
- * Arrive, and wait for the other `threads - 1`: first `spins` looks at the generation, then asleep for at most `milliseconds` (negative: for ever).
+ * Arrive, and wait for the other `threads - 1`: first up to `spins` looks at the generation, then asleep for at most `milliseconds` (negative: for ever).
  * Returns 0 when all have met, 1 when the pool was halted, 2 when time ran out: then call barrier_resume, not barrier, to wait on.
  */
 export function barrier(control: usize, threads: i32, spins: i32, milliseconds: i32): i32 {
@@ -33,13 +36,23 @@ export function barrier(control: usize, threads: i32, spins: i32, milliseconds: 
   return barrier_resume(control, spins, milliseconds)
 }
 
+/** Looks to spend now: all, unless the last three times that was in vain; then a sixteenth, and all again every fourth time. */
+function lookout(spins: i32): i32 {
+  if (inVain < 3) return spins
+  return inVain & 3 ? spins >> 4 : spins
+}
+
 /** Go on waiting at the barrier this thread last arrived at. Parameters and result as barrier. */
 export function barrier_resume(control: usize, spins: i32, milliseconds: i32): i32 {
   const generation = awaited
   if (atomic.load<i32>(control, HALTED)) return HALT
-  for (let i = 0; i < spins; i++) {
-    if (atomic.load<i32>(control, GENERATION) != generation) return atomic.load<i32>(control, HALTED) ? HALT : MET
+  for (let i = lookout(spins); i > 0; i--) {
+    if (atomic.load<i32>(control, GENERATION) != generation) {
+      inVain = 0
+      return atomic.load<i32>(control, HALTED) ? HALT : MET
+    }
   }
+  inVain++
   atomic.add<i32>(control, 1, SLEEPERS)
   if (atomic.load<i32>(control, GENERATION) == generation) {
     atomic.wait<i32>(control + GENERATION, generation, milliseconds < 0 ? -1 : <i64>milliseconds * 1000000)
