@@ -1,7 +1,7 @@
 // The entry for any JavaScript runtime: the same kernels and the same bits on the calling thread. Imports nothing from node:.
 import { UsageError } from './errors.ts'
 import { InlineExecutor } from './runtime/executor.ts'
-import { useModules } from './runtime/module.ts'
+import { loadModules, useModules } from './runtime/module.ts'
 
 export * from './api.ts'
 
@@ -19,5 +19,5 @@ export async function open({ module, relaxed, ...others }: EdgeOptions = {}): Pr
   const unknown = Object.keys(others).find(key => key !== 'threads')
   if (unknown) throw new UsageError(`${unknown}: blockscale/edge has no such option, only module and relaxed`)
   if (relaxed && !module) throw new UsageError('relaxed: goes with module')
-  return new InlineExecutor(module && useModules(module, relaxed))
+  return new InlineExecutor(module ? useModules(module, relaxed) : loadModules(false)) // a program with a matrix product chooses the tiles
 }

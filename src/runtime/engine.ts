@@ -23,7 +23,7 @@ export interface EngineInfo {
 
 /** Describe the engine as it runs `core` (compiled if it was not). */
 export function describeEngine(core: CoreModules = loadModules()): EngineInfo {
-  const strict = tileName(core.kernels, core.tiles.strict, core.shared)
+  const strict = tileName(core.kernels, core.tiles?.strict ?? 0, core.shared)
   const { process } = globalThis as { process?: { versions?: Record<string, string | undefined>, release?: { name?: string } } }
   const { Bun, Deno } = globalThis as { Bun?: { version: string }, Deno?: { version: { deno: string } } }
   const runtime = Bun ? `bun ${Bun.version}` : Deno ? `deno ${Deno.version.deno}` : process?.versions?.node ? `node ${process.versions.node}`
@@ -33,7 +33,7 @@ export function describeEngine(core: CoreModules = loadModules()): EngineInfo {
     v8: Bun ? null : process?.versions?.v8 ?? null,
     simd: core.wide?.startsWith('on: 256-bit') && strict.endsWith('x16') ? 256 : 128,
     relaxed: core.relaxed !== null,
-    tiles: { strict, fused: core.relaxed ? tileName(core.relaxed, core.tiles.fused, core.shared) : null },
+    tiles: { strict, fused: core.relaxed ? tileName(core.relaxed, core.tiles?.fused ?? 0, core.shared) : null },
     wide: core.wide,
     modules: Object.fromEntries(['kernels', 'relaxed'].map(name => [name, hashes[core.shared ? `${name}.shared` : name]!])),
   }

@@ -1,7 +1,7 @@
 // What every executor offers, and the inline one: a single thread, no node: imports, used by the edge entry and as the reference for the pool.
 import { Arena } from './memory.ts'
 import { instantiate, type CoreModules, type KernelArgs, type KernelName, type Kernels } from './instance.ts'
-import { loadModules } from './module.ts'
+import { loadModules, tune } from './module.ts'
 import type { Program } from './program.ts'
 import { BREATH, Walker, breathe, failure, plan, spans, type Part, type Span } from './walk.ts'
 
@@ -29,8 +29,8 @@ type Fn = (...args: number[]) => void
 export class InlineExecutor implements Executor {
   readonly threads = 1
   readonly arena: Arena
-  readonly core: CoreModules
-  readonly kernels: Kernels
+  core: CoreModules
+  kernels: Kernels
   readonly #plans = new WeakMap<Program, { calls: number, parts: Part[] }>()
   readonly #walker = new Walker()
   #breath = performance.now()
@@ -75,6 +75,10 @@ export class InlineExecutor implements Executor {
   #plan(program: Program): Part[] {
     const known = this.#plans.get(program)
     if (known?.calls === program.calls.length) return known.parts
+    if (!this.core.tiles && program.calls.some(call => call.kernel.startsWith('gemm_'))) {
+      this.core = tune(this.core)
+      this.kernels = instantiate(this.core, this.arena.memory, this.arena.scratch(0))
+    }
     const parts = plan(program.calls, this.kernels, 0, 1)
     this.#plans.set(program, { calls: program.calls.length, parts })
     return parts

@@ -20,8 +20,8 @@ export interface CoreModules {
   /** The relaxed-SIMD kernels; null where the engine has no relaxed SIMD. */
   relaxed: WebAssembly.Module | null
   shared: boolean
-  /** The GEMM's register tiles: they decide its speed, never its result. */
-  tiles: Tiles
+  /** The GEMM's register tiles: they decide its speed, never its result. null: not chosen yet, the first ones serve. */
+  tiles: Tiles | null
   /** What became of the 256-bit mode (src/runtime/wide.ts), in words; null if nobody asked for it. */
   wide: string | null
 }
@@ -30,13 +30,13 @@ export interface CoreModules {
 export function instantiate(core: CoreModules, memory: WebAssembly.Memory, scratchPtr: number): Kernels {
   const imports = { env: { memory, abort: () => { throw new RunError('the core aborted') } } }
   const all: Record<string, unknown> = {}
-  for (const [module, tile] of [[core.kernels, core.tiles.strict], [core.relaxed, core.tiles.fused]] as const) {
+  for (const [module, tile] of [[core.kernels, core.tiles?.strict], [core.relaxed, core.tiles?.fused]] as const) {
     if (!module) continue
     const { exports } = new WebAssembly.Instance(module, imports)
     const { _start, set_scratch, set_gemm_tile } = exports as { _start?: () => void, set_scratch: (ptr: number) => void, set_gemm_tile: (index: number) => void }
     _start?.()
     set_scratch(scratchPtr)
-    set_gemm_tile(tile)
+    set_gemm_tile(tile ?? 0)
     Object.assign(all, exports)
   }
   return all as Kernels

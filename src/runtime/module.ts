@@ -20,18 +20,22 @@ export function setGate(next: Gate): void {
 /** The strict and the relaxed module, in base64 or compiled. */
 export type Sources = Readonly<Record<'kernels' | 'relaxed', string | WebAssembly.Module>>
 
-/** Compile the core for one thread (once per process). Throws RunError if the engine lacks SIMD, or does not compile from bytes. */
-export const loadModules = (): CoreModules => loadFrom(modules, false)
+/**
+ * Compile the core for one thread (once per process). `tuned`: time the GEMM's tiles now, instead of when an executor first needs them. Throws RunError
+ * if the engine lacks SIMD, or does not compile from bytes.
+ */
+export const loadModules = (tuned = true): CoreModules => loadFrom(modules, false, tuned)
 
 /** Compile the core from `sources` (once per process and kind). `shared`: over memory that several threads share. */
-export function loadFrom(sources: Sources, shared: boolean): CoreModules {
-  let core = loaded.get(shared)
-  if (!core) {
-    core = gate(compile(sources, shared, new Uint8Array()), () => compile(sources, shared, again))
-    loaded.set(shared, core)
-  }
+export function loadFrom(sources: Sources, shared: boolean, tuned = true): CoreModules {
+  const before = loaded.get(shared), ready = (core: CoreModules) => tuned ? tune(core) : core
+  const core = before ? ready(before) : gate(ready(compile(sources, shared, new Uint8Array())), () => ready(compile(sources, shared, again)))
+  loaded.set(shared, core)
   return core
 }
+
+/** The same core with the GEMM's tiles chosen. */
+export const tune = (core: CoreModules): CoreModules => core.tiles ? core : { ...core, tiles: chooseTiles(core) }
 
 /**
  * The core from a module that the caller has compiled: the package's kernels.wasm. Without the relaxed module, the same bits at a lower speed.
@@ -45,8 +49,7 @@ export function useModules(kernels: WebAssembly.Module, relaxed: WebAssembly.Mod
       throw new UsageError('module: not the core: it must be compiled from this package\'s build/kernels.wasm')
     }
   }
-  const core = { kernels, relaxed, shared: false }
-  return { ...core, tiles: chooseTiles(core), wide: null }
+  return { kernels, relaxed, shared: false, tiles: null, wide: null }
 }
 
 /** A custom section with an empty name: an engine that remembers modules by their bytes compiles these anew. */
@@ -56,9 +59,9 @@ function compile(sources: Sources, shared: boolean, suffix: Uint8Array): CoreMod
   const [kernels = null, relaxed = null] = (['kernels', 'relaxed'] as const).map(name => {
     const source = sources[name]
     if (typeof source !== 'string') return source
-    const code = atob(source)
+    const code = decode(source)
     const bytes = new Uint8Array(code.length + suffix.length)
-    for (let i = 0; i < code.length; i++) bytes[i] = code.charCodeAt(i)
+    bytes.set(code)
     bytes.set(suffix, code.length)
     // Does this engine accept relaxed SIMD opcodes? Asked by validating our own module.
     if (!WebAssembly.validate(bytes)) return null
@@ -69,6 +72,13 @@ function compile(sources: Sources, shared: boolean, suffix: Uint8Array): CoreMod
     }
   })
   if (!kernels) throw new RunError(`this engine cannot run the core: it refuses WebAssembly SIMD${shared ? ' with shared memory' : ''}`)
-  const core = { kernels, relaxed, shared }
-  return { ...core, tiles: chooseTiles(core), wide: null }
+  return { kernels, relaxed, shared, tiles: null, wide: null }
+}
+
+/** Base64 to bytes, the quickest way there is: the last one takes some 10 ms. */
+function decode(base64: string): Uint8Array {
+  const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array }
+  if (fromBase64) return fromBase64.call(Uint8Array, base64)
+  if (globalThis.Buffer) return globalThis.Buffer.from(base64, 'base64')
+  return Uint8Array.from(atob(base64), c => c.charCodeAt(0))
 }

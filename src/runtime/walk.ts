@@ -100,8 +100,9 @@ export function spans(parts: readonly Part[], ticks: Float64Array, t: number, st
 
 /** Let the event loop turn once: signals, timers and exits of workers are seen. */
 export const breathe = (): Promise<void> => new Promise(resolve => {
-  if (typeof setImmediate === 'function') { setImmediate(resolve); return }
-  const { port1, port2 } = new MessageChannel() // in browsers: setTimeout would wait 4 ms
+  if (typeof setImmediate === 'function') { setImmediate(resolve); return } // node
+  if (typeof MessageChannel === 'undefined') { setTimeout(resolve, 0); return } // workerd
+  const { port1, port2 } = new MessageChannel() // browsers, where setTimeout would wait 4 ms
   port1.onmessage = () => { port1.close(); resolve() }
   port2.postMessage(null)
 })

@@ -1,0 +1,119 @@
+// npm run test:runtimes [-- NAME]: the same bits in every runtime that is installed. Prints a line for each executor of each runtime, and what was skipped and why.
+// Looks for runtimes in test/runtimes/node_modules (npm install --prefix test/runtimes), in the folder BLOCKSCALE_RUNTIMES, on the PATH, and for further
+// versions of Node in BLOCKSCALE_NODES (paths, separated as in PATH).
+import { execFile } from 'node:child_process'
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { basename, delimiter, extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { rolldown } from 'rolldown'
+import { EXPECTED } from './conformance.mjs'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const root = join(here, '../..')
+const folders = [here, process.env.BLOCKSCALE_RUNTIMES].filter(Boolean)
+const run = promisify(execFile)
+
+/** An installed command, or undefined. */
+const command = (...names) => names.flatMap(name => [...folders.map(f => join(f, 'node_modules/.bin')), ...process.env.PATH.split(delimiter)].map(dir => join(dir, name))).find(existsSync)
+
+/** An installed package, or undefined. */
+async function load(name) {
+  for (const folder of folders) {
+    const require = createRequire(join(folder, 'x.js'))
+    try { return require(name) } catch (error) { if (error.code !== 'MODULE_NOT_FOUND') throw error }
+  }
+}
+
+const nodes = [...new Set([
+  process.execPath, ...(process.env.BLOCKSCALE_NODES ?? '').split(delimiter),
+  ...folders.map(f => join(f, 'node_modules')).filter(existsSync).flatMap(f => readdirSync(f).filter(n => n.startsWith('node-')).map(n => join(f, n, 'bin/node'))),
+])].filter(existsSync)
+
+const inProcess = async (executable, ...args) => JSON.parse((await run(executable, [...args, join(here, 'process.mjs')], { cwd: root, timeout: 300_000 })).stdout)
+
+/** Bundle `inputs` for a runtime with these export conditions into `dir`; .wasm files are left beside. */
+async function bundle(dir, inputs, conditionNames) {
+  const wasm = {
+    name: 'wasm',
+    resolveId(id) {
+      if (!id.endsWith('.wasm')) return
+      copyFileSync(join(root, 'build', basename(id)), join(dir, basename(id)))
+      return { id: `./${basename(id)}`, external: true }
+    },
+  }
+  const build = await rolldown({ input: inputs, cwd: root, platform: 'neutral', resolve: { conditionNames }, plugins: [wasm], logLevel: 'silent' })
+  await build.write({ dir, entryFileNames: '[name].js', chunkFileNames: '[name].js' })
+  await build.close()
+}
+
+async function workerd() {
+  const miniflare = await load('miniflare')
+  if (!miniflare) return 'miniflare is not installed'
+  const dir = mkdtempSync(join(tmpdir(), 'blockscale-'))
+  try {
+    await bundle(dir, { worker: join(here, 'edge-worker.mjs') }, ['workerd', 'worker', 'import', 'default'])
+    const modules = readdirSync(dir).sort((a, b) => (b === 'worker.js') - (a === 'worker.js')).map(f => ({ type: f.endsWith('.js') ? 'ESModule' : 'CompiledWasm', path: join(dir, f) }))
+    const worker = new miniflare.Miniflare({ modules, modulesRoot: dir, compatibilityDate: '2025-01-01' })
+    try {
+      const text = await (await worker.dispatchFetch('http://localhost/')).text()
+      try { return JSON.parse(text) } catch { throw new Error(text) }
+    } finally { await worker.dispose() }
+  } finally { rmSync(dir, { recursive: true }) }
+}
+
+/** A page in Chromium, served with or without the headers that isolate it. */
+async function chromium(isolated) {
+  const playwright = await load('playwright-core'), executablePath = process.env.CHROMIUM ?? command('chromium-headless-shell', 'chromium', 'google-chrome')
+  if (!playwright) return 'playwright-core is not installed'
+  if (!executablePath) return 'no chromium on the PATH'
+  const dir = mkdtempSync(join(tmpdir(), 'blockscale-'))
+  await bundle(dir, { page: join(here, 'page.mjs'), 'web-worker': join(root, 'dist/runtime/web-worker.js') }, ['browser', 'import', 'default'])
+  const server = createServer(({ url }, response) => {
+    if (isolated) response.setHeader('Cross-Origin-Opener-Policy', 'same-origin').setHeader('Cross-Origin-Embedder-Policy', 'require-corp')
+    response.setHeader('Content-Type', extname(url) === '.js' ? 'text/javascript' : 'text/html')
+    response.end(extname(url) === '.js' ? readFileSync(join(dir, url)) : '<!doctype html><script type="module" src="/page.js"></script>')
+  })
+  const browser = await playwright.chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] })
+  try {
+    await new Promise(resolve => server.listen(0, 'localhost', resolve))
+    const page = await browser.newPage()
+    page.on('pageerror', error => console.log(String(error)))
+    page.on('console', message => console.log(message.text()))
+    await page.goto(`http://localhost:${server.address().port}/`)
+    return await page.evaluate(async () => { while (!globalThis.outcome) await new Promise(resolve => setTimeout(resolve, 10)); return globalThis.outcome })
+  } finally {
+    await browser.close()
+    server.close()
+    rmSync(dir, { recursive: true })
+  }
+}
+
+const deno = command('deno'), bun = command('bun')
+const subjects = [
+  ...nodes.map(node => [`node ${node}`, () => inProcess(node)]),
+  ['deno', () => deno ? inProcess(deno, 'run', '-A') : 'not installed'],
+  ['bun', () => bun ? inProcess(bun) : 'not installed'],
+  ['workerd', workerd],
+  ['chromium', () => chromium(true)],
+  ['chromium, page not isolated', () => chromium(false)],
+]
+const only = process.argv[2]
+let failed = 0
+for (const [name, subject] of subjects.filter(([name]) => !only || name.includes(only))) {
+  let outcome
+  try { outcome = await subject() } catch (error) { outcome = { runtime: name, hashes: { '': { error: error.stderr || error.stack } } } }
+  if (typeof outcome === 'string') { console.log(`skipped ${name}: ${outcome}`); continue }
+  for (const [executor, hashes] of Object.entries(outcome.hashes)) {
+    const refused = outcome.isolated === false && executor.startsWith('web')
+    const right = refused ? /^RunError: threads need shared memory/.test(hashes.error) : hashes.all === EXPECTED
+    if (!right) failed++
+    console.log(`${right ? 'ok     ' : 'WRONG  '} ${outcome.runtime}, ${executor}: ${hashes.error ?? hashes.all}`)
+    if (!right && !hashes.error) console.log(hashes)
+  }
+  if (outcome.coldStart !== undefined) console.log(`        ${outcome.runtime}: edge entry, import to first quantized tensor: ${outcome.coldStart.toFixed(0)} ms`)
+}
+process.exitCode = failed ? 1 : 0
