@@ -103,7 +103,7 @@ export function linearPrecision(s: FinalSpecs): LinearPrecision {
     forward: { activation: operandQuantizer(s, 'a_elem_format', 'round_mx_output'), weight: operandQuantizer(s, 'w_elem_format', 'round_mx_output') },
     dgrad: { gradient: operand('a_elem_format_bp_os', 'round_mx_grad_output_grad_input'), weight: operand('w_elem_format_bp', 'round_mx_weight_grad_input') },
     wgrad: { gradient: operand('a_elem_format_bp_ex', 'round_mx_grad_output_grad_weight'), activation: operand('a_elem_format_bp', 'round_mx_input_grad_weight') },
-    round: single('forward', 'round_output', 'round_weight'), roundBackward: backward ? single('backward', 'round_grad_input', 'round_grad_weight') : null, random: null,
+    round: single('forward', 'round_output', 'round_weight'), roundBackward: backward ? single('backward', 'round_grad_input', 'round_grad_weight') : null, hadamard: { dgrad: null, wgrad: null }, random: null,
   }
 }
 

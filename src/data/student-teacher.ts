@@ -8,7 +8,7 @@
 // Initial weights always come from torch's stream, so the paper's seed gives the paper's weights with either generator.
 import { studentHidden, studentLayout, teacherForward, teacherLayout, type StudentShape, type TeacherActivation, type TeacherShape } from '../model/mlp.ts'
 import { ParameterVector, type ParameterLayout } from '../model/parameters.ts'
-import { resolvePrecision, teacherPrecision } from '../model/precision.ts'
+import { resolvePrecision, teacherPrecision, type RandomBits } from '../model/precision.ts'
 import { schemes, type PrecisionScheme } from '../numerics/scheme.ts'
 import { add } from '../ops/elementwise.ts'
 import { normal } from '../ops/random.ts'
@@ -110,8 +110,8 @@ export class StudentTeacherData {
     }))
   }
 
-  #label(p: Program, target: Tensor, arm: 'baseline' | 'studied', scheme: PrecisionScheme): void {
-    teacherForward(p, this.#teacherShape, this.#teacher, this.x, target, teacherPrecision(scheme))
+  #label(p: Program, target: Tensor, arm: 'baseline' | 'studied', scheme: PrecisionScheme, random?: RandomBits): void {
+    teacherForward(p, this.#teacherShape, this.#teacher, this.x, target, teacherPrecision(scheme, random))
     if (this.#noise) add(p, target, this.#noise[arm], target)
   }
 
@@ -134,19 +134,19 @@ export class StudentTeacherData {
   }
 
   /** The labels an arm trains on under `scheme`: the shared ones, or emitted here if the scheme quantizes the teacher or the arm draws its own noise. */
-  emitTarget(p: Program, arm: 'baseline' | 'studied', scheme: PrecisionScheme): Tensor {
+  emitTarget(p: Program, arm: 'baseline' | 'studied', scheme: PrecisionScheme, random?: RandomBits): Tensor {
     const ownNoise = arm === 'studied' && this.#noise && this.#noise.studied !== this.#noise.baseline
     if (scheme.teacher === 'fp32' && !ownNoise) return this.#target
     const target = p.temp(...this.#target.shape)
-    p.scope('labels', () => this.#label(p, target, arm, scheme))
+    p.scope('labels', () => this.#label(p, target, arm, scheme, random))
     return target
   }
 
   /** As emitTarget, for the present validation batch; no noise. */
-  emitValidationTarget(p: Program, scheme: PrecisionScheme): Tensor {
+  emitValidationTarget(p: Program, scheme: PrecisionScheme, random?: RandomBits): Tensor {
     if (scheme.teacher === 'fp32') return this.#validationTarget
     const target = p.temp(...this.#validationTarget.shape)
-    teacherForward(p, this.#teacherShape, this.#teacher, this.validationX, target, teacherPrecision(scheme))
+    teacherForward(p, this.#teacherShape, this.#teacher, this.validationX, target, teacherPrecision(scheme, random))
     return target
   }
 

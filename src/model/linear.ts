@@ -3,9 +3,11 @@
 //   forward  y  = Q(MX(Q x) MX(Q W)^T), then Q(y + Q b)              x [..., in], W [out, in], blocks along `in`
 //   dgrad    dx = Q(MX(Q g) MX(Q W))                                 blocks along `out`
 //   wgrad    dW = Q(MX(Q g)^T MX(Q x)),  db = Q(sum of Q g)          blocks along the last but one axis: the batch, or the sequence of each batch element
+// In dgrad and wgrad both operands may first go through a random Hadamard transform along that axis (ops/hadamard.ts), which cancels in the product.
 // So x, W and g are each quantized twice, on different axes. A null quantizer leaves its operand as it is; a null rounding skips Q.
 import { addRow } from '../ops/elementwise.ts'
 import { gemm } from '../ops/gemm.ts'
+import { hadamard } from '../ops/hadamard.ts'
 import { fakeQuantize, roundElements } from '../ops/quantize.ts'
 import { columnSum } from '../ops/reduce.ts'
 import type { ElementRounding } from '../numerics/quantizer.ts'
@@ -18,12 +20,16 @@ export interface LinearSaved { readonly x: Tensor, readonly owned: boolean }
 
 const matrix = (t: Tensor): Tensor => ({ ptr: t.ptr, shape: [size(t.shape) / t.shape.at(-1)!, t.shape.at(-1)!] })
 
-/** MX(Q(src)) into a temporary; the source itself where nothing is to be done. `release` frees what was made here. */
-function operand(p: Program, src: Tensor, axis: number, q: OperandQuantizer, round: ElementRounding | null, random: RandomBits | null): { t: Tensor, release: () => void } {
-  if (!q && !round) return { t: src, release: () => {} }
+/** MX(Q(src)) into a temporary, with a Hadamard transform (and its rounding) in between if there are `signs`; the source itself where nothing is to be done. */
+function operand(p: Program, src: Tensor, axis: number, q: OperandQuantizer, round: ElementRounding | null, random: RandomBits | null, signs: Tensor | null = null, roundAfter = round): { t: Tensor, release: () => void } {
+  if (!q && !round && !signs) return { t: src, release: () => {} }
   const t = p.temp(...src.shape)
   if (round) roundElements(p, src, t, round)
-  const from = round ? t : src
+  if (signs) {
+    hadamard(p, round ? t : src, t, axis, signs)
+    if (roundAfter) roundElements(p, t, t, roundAfter)
+  }
+  const from = round || signs ? t : src
   if (q?.kind === 'element') roundElements(p, from, t, q)
   else if (q) fakeQuantize(p, from, t, axis, q, q.rounding === 'stochastic' && random ? { seed: random.seed, stream: random.stream++, stepPtr: random.stepPtr } : undefined)
   return { t, release: () => p.free(t) }
@@ -68,7 +74,7 @@ export function linearForward(p: Program, io: { x: Tensor, weight: Tensor, bias:
  * frees what forward saved.
  */
 export function linearBackward(p: Program, io: { dy: Tensor, saved: LinearSaved, weight: Tensor, dx: Tensor | null, dWeight: Tensor, dBias: Tensor | null }, precision: LinearPrecision): void {
-  const { dgrad, wgrad, roundBackward: round, random } = precision
+  const { dgrad, wgrad, roundBackward: round, hadamard: transform, random } = precision
   const { x } = io.saved
   let g = io.dy
   if (round) {
@@ -77,8 +83,8 @@ export function linearBackward(p: Program, io: { dy: Tensor, saved: LinearSaved,
   }
   const batchAxis = g.shape.length - 2
 
-  const gw = operand(p, g, batchAxis, wgrad.gradient, null, random)
-  const xw = operand(p, x, batchAxis, wgrad.activation, null, random)
+  const gw = operand(p, g, batchAxis, wgrad.gradient, null, random, transform.wgrad, round)
+  const xw = operand(p, x, batchAxis, wgrad.activation, null, random, transform.wgrad, round)
   gemm(p, { a: matrix(gw.t), b: matrix(xw.t), c: io.dWeight, transA: true, products: products(round ?? (wgrad.gradient && wgrad.activation)) })
   gw.release()
   xw.release()
@@ -86,8 +92,8 @@ export function linearBackward(p: Program, io: { dy: Tensor, saved: LinearSaved,
   if (round) roundElements(p, io.dWeight, io.dWeight, round)
 
   if (io.dx) {
-    const gd = operand(p, g, g.shape.length - 1, dgrad.gradient, null, random)
-    const wd = operand(p, io.weight, 0, dgrad.weight, round, random)
+    const gd = operand(p, g, g.shape.length - 1, dgrad.gradient, null, random, transform.dgrad, round)
+    const wd = operand(p, io.weight, 0, dgrad.weight, round, random, transform.dgrad)
     gemm(p, { a: matrix(gd.t), b: wd.t, c: matrix(io.dx), products: products(round ?? (dgrad.gradient && dgrad.weight)) })
     gd.release()
     wd.release()

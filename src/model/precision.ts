@@ -1,15 +1,18 @@
 // From a precision scheme (numerics/scheme.ts: what the user says) to what each layer runs: quantizers, roundings and modes, resolved once per program.
+import { UsageError } from '../errors.ts'
 import { bfloat, blockQuantizer } from '../numerics/profiles.ts'
 import type { Arithmetic, BlockQuantizer, ElementRounding, Rounding } from '../numerics/quantizer.ts'
 import { schemes, type ElementFormat, type PrecisionScheme } from '../numerics/scheme.ts'
 import type { ActivationMode, ActivationName } from '../ops/activation.ts'
 import type { NormMode } from '../ops/norm.ts'
+import type { Tensor } from '../runtime/memory.ts'
 
 /** Quantizer of one GEMM operand: by block, by element, or none. */
 export type OperandQuantizer = BlockQuantizer | ElementRounding | null
 
-/** Counter-based random bits for stochastic rounding. Each quantized operand draws from a stream of its own, numbered in order of emission. */
-export interface RandomBits { readonly seed: bigint, readonly stepPtr: number, stream: number }
+/** What random precision needs. Stochastic rounding: counter-based bits, each quantized operand from a stream of its own, numbered in order of emission.
+ *  Hadamard transform: a vector of random signs at least as long as a block. */
+export interface RandomBits { readonly seed: bigint, readonly stepPtr: number, stream: number, readonly signs: Tensor }
 
 export interface LinearPrecision {
   readonly forward: { readonly activation: OperandQuantizer, readonly weight: OperandQuantizer }
@@ -19,6 +22,8 @@ export interface LinearPrecision {
   readonly round: ElementRounding | null
   /** The same for the backward pass. Null: a plain f32 backward from the unrounded input and weight. */
   readonly roundBackward: ElementRounding | null
+  /** Signs of the random Hadamard transform of both operands of a GEMM, along the axis it sums over, before they are quantized. */
+  readonly hadamard: { readonly dgrad: Tensor | null, readonly wgrad: Tensor | null }
   /** Where a stochastic quantizer takes its bits. */
   readonly random: RandomBits | null
 }
@@ -52,12 +57,16 @@ export function resolvePrecision(s: PrecisionScheme, options: { arithmetic?: Ari
     return blockQuantizer('ocp', format, { blockSize: s.blockSize, scaleBits: s.scaleBits, scaleRule: s.scaleRule, rounding, bump: s.bump, ...options.arithmetic })
   }
   const backward = s.backward === 'quantized'
+  const stochastic = s.rounding === 'stochastic' || (backward && s.gradientRounding === 'stochastic')
+  if ((stochastic || s.hadamard !== 'none') && !options.random) throw new UsageError('stochastic rounding and Hadamard transforms need a source of random bits')
+  const signs = s.hadamard === 'none' || !backward ? null : blockOf(options.random!.signs, s.blockSize)
   return {
     linear: {
       forward: { activation: operand(s.forward.activation, s.rounding), weight: operand(s.forward.weight, s.rounding) },
       dgrad: backward ? { gradient: operand(s.dgrad.gradient, s.gradientRounding), weight: operand(s.dgrad.weight, s.rounding) } : { gradient: null, weight: null },
       wgrad: backward ? { gradient: operand(s.wgrad.gradient, s.gradientRounding), activation: operand(s.wgrad.activation, s.rounding) } : { gradient: null, activation: null },
-      round: vector, roundBackward: backward ? vector : null, random: options.random ?? null,
+      round: vector, roundBackward: backward ? vector : null,
+      hadamard: { dgrad: s.hadamard === 'backward' ? signs : null, wgrad: signs }, random: options.random ?? null,
     },
     norm: normPrecision(s, operand(s.forward.weight, s.rounding), options.arithmetic),
     activation: name => {
@@ -65,6 +74,12 @@ export function resolvePrecision(s: PrecisionScheme, options: { arithmetic?: Ari
       return mode === 'bf16' ? { kind: 'bf16', rounding: s.vectorRounding, backward: backward ? 'bf16' : 'fp32' } : { kind: mode }
     },
   }
+}
+
+/** The first n of a vector of signs. */
+function blockOf(signs: Tensor, n: number): Tensor {
+  if (n > signs.shape[0]!) throw new UsageError(`blockSize is ${n}, must be at most ${signs.shape[0]} with a Hadamard transform`)
+  return { ptr: signs.ptr, shape: [n] }
 }
 
 function normPrecision(s: PrecisionScheme, weight: OperandQuantizer, arithmetic?: Arithmetic): NormPrecision {
@@ -82,7 +97,7 @@ function normPrecision(s: PrecisionScheme, weight: OperandQuantizer, arithmetic?
  * The teacher under a student's scheme: f32, or, where the scheme quantizes the teacher, the scheme's forward pass. The released code's injection
  * reaches all of the teacher's activations, GELU too (its student's GELU escapes).
  */
-export function teacherPrecision(s: PrecisionScheme): ModelPrecision {
+export function teacherPrecision(s: PrecisionScheme, random?: RandomBits): ModelPrecision {
   if (s.teacher === 'fp32') return resolvePrecision(schemes.fp32!)
-  return resolvePrecision(s.activation === 'as-released' ? { ...s, activation: 'bf16' } : s)
+  return resolvePrecision(s.activation === 'as-released' ? { ...s, activation: 'bf16' } : s, { random })
 }

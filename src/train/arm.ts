@@ -63,9 +63,9 @@ export class Arm {
   build(overlay: Overlay, scheme: PrecisionScheme = this.scheme): void {
     this.scheme = scheme
     const { optimizer, seed } = this.#config, shape = studentShape(this.#config), values = this.#values
-    const random = () => ({ seed: BigInt(seed), stepPtr: values.stepPtr, stream: ROUNDING_STREAMS[this.name] })
+    const random = () => values.random(seed, ROUNDING_STREAMS[this.name])
     this.#gradient = overlay.build(p => {
-      const target = this.#data.emitTarget(p, this.name, scheme)
+      const target = this.#data.emitTarget(p, this.name, scheme, random())
       emitGradient(p, shape, this.params, this.grads, { x: this.#data.x, target }, this.loss, resolvePrecision(scheme, { random: random() }))
     })
     this.#update = overlay.build(p => {
@@ -74,7 +74,7 @@ export class Arm {
       else sgd(p, { ...io, buffer: m.flat }, { momentum: optimizer.momentum })
     })
     this.#validate = overlay.build(p => {
-      const target = this.#data.emitValidationTarget(p, scheme)
+      const target = this.#data.emitValidationTarget(p, scheme, random())
       const { y } = studentForward(p, shape, this.params, this.#data.validationX, resolvePrecision(scheme, { random: random() }), false)
       mse(p, { y, target, loss: this.validationLoss, gradient: null })
     })

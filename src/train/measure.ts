@@ -10,8 +10,9 @@ import type { Executor } from '../runtime/executor.ts'
 import { size, type Arena, type Tensor } from '../runtime/memory.ts'
 import type { Overlay } from '../runtime/overlay.ts'
 import type { Program } from '../runtime/program.ts'
-import { studentShape, type Arm } from './arm.ts'
+import { ROUNDING_STREAMS, studentShape, type Arm } from './arm.ts'
 import type { RunConfig } from './config.ts'
+import type { StepValues } from './step-values.ts'
 import type { Comparison, GammaRow, GradientRow, MomentsRow, OverflowRow } from './types.ts'
 
 /** JSON has no NaN and no Inf. */
@@ -112,7 +113,7 @@ export class TensorStatistics {
     }
   }
 
-  build(overlay: Overlay, data: StudentTeacherData): void {
+  build(overlay: Overlay, data: StudentTeacherData, values: StepValues): void {
     const { blockSize, forward } = this.#config.precision
     const block = (f: string | null): FormatName => f === null || f === 'bf16' ? WATCHED : f as FormatName
     const weightFormat = block(forward.weight), activationFormat = block(forward.activation)
@@ -124,7 +125,7 @@ export class TensorStatistics {
       }
       const parameter = (name: string) => this.#arm.params.get(name)
       for (const { kind, name } of this.#watched.values()) if (kind === 'weights') observe(name, parameter(name), weightFormat)
-      studentForward(p, studentShape(this.#config), this.#arm.params, data.x, resolvePrecision(this.#arm.scheme), false, ({ block: i, normed, hidden, output }) => {
+      studentForward(p, studentShape(this.#config), this.#arm.params, data.x, resolvePrecision(this.#arm.scheme, { random: values.random(this.#config.seed, ROUNDING_STREAMS[this.#arm.name]) }), false, ({ block: i, normed, hidden, output }) => {
         if (this.#config.model.layerNorm) {
           observe(`layers.${i}.ln.gamma`, parameter(`layers.${i}.ln.weight`), weightFormat)
           observe(`layers.${i}.ln.beta`, parameter(`layers.${i}.ln.bias`), weightFormat)

@@ -36,7 +36,7 @@ export class Probes {
   build(overlay: Overlay, config: RunConfig, data: StudentTeacherData, values: StepValues): void {
     const shape = studentShape(config)
     const gradient = (scheme: PrecisionScheme, into: ParameterVector) => overlay.build(p => {
-      const random = { seed: BigInt(config.seed), stepPtr: values.stepPtr, stream: ROUNDING_STREAMS.studied }
+      const random = values.random(config.seed, ROUNDING_STREAMS.studied)
       // Every probe sees the f32 teacher's labels: only the student's precision differs.
       const target = data.emitTarget(p, this.#arm.name, schemes.fp32!)
       emitGradient(p, shape, this.#arm.params, into, { x: data.x, target }, this.#loss, resolvePrecision(scheme, { random }))

@@ -1,5 +1,7 @@
 // The few numbers that change from step to step, in core memory, where kernels read them through pointers: the step (random counters), the validation
 // batch, and the optimizer's scalars.
+import type { RandomBits } from '../model/precision.ts'
+import { signVector } from '../ops/hadamard.ts'
 import { adamStep, sgdStep } from '../ops/optimizer.ts'
 import type { Arena, Tensor } from '../runtime/memory.ts'
 import type { RunConfig } from './config.ts'
@@ -23,19 +25,26 @@ export function cosPi(x: number): number {
   return sum
 }
 
+/** Longest block of a Hadamard transform. */
+const MAX_HADAMARD = 1024
+
 export class StepValues {
   /** u64 counter of the training step. */
   readonly stepPtr: number
   /** u64 counter of the validation batch. */
   readonly validationPtr: number
+  /** Random signs for Hadamard transforms, the same for the whole run. */
+  readonly signs: Tensor
   /** The optimizer's step block (ops/optimizer.ts). */
   readonly optimizer: Tensor
   /** Learning rate of the prepared step. */
   learningRate = 0
   readonly #arena: Arena
 
-  constructor(arena: Arena) {
+  /** `draw`: 32-bit random words of the run's seed, for the signs. */
+  constructor(arena: Arena, draw: (n: number) => Uint32Array) {
     this.#arena = arena
+    this.signs = signVector(arena, [...draw(MAX_HADAMARD)].map(word => word & 1 ? 1 : -1))
     this.stepPtr = arena.allocBytes(8)
     this.validationPtr = arena.allocBytes(8)
     this.optimizer = arena.tensor(4)
@@ -50,6 +59,9 @@ export class StepValues {
     this.#arena.f32(this.optimizer).set(optimizer.name === 'adam' ? adamStep(lr, done + 1, { beta1: optimizer.betas[0], beta2: optimizer.betas[1] }) : sgdStep(lr))
     this.learningRate = lr
   }
+
+  /** The source of a program's random precision, its first stream being `stream`. */
+  random(seed: number, stream: number): RandomBits { return { seed: BigInt(seed), stepPtr: this.stepPtr, stream, signs: this.signs } }
 
   setValidationBatch(index: number): void { this.#setCounter(this.validationPtr, index) }
 }

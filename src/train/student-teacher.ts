@@ -2,6 +2,7 @@
 // their gradients at a step can be compared without storing any. What is computed stands elsewhere: data/student-teacher.ts (inputs, labels), arm.ts (a
 // model under one scheme), probe.ts (gradient error at the same weights), measure.ts (statistics). This file decides when.
 import { StudentTeacherData } from '../data/student-teacher.ts'
+import { TorchGenerator } from '../data/torch-random.ts'
 import { describeScheme, type PrecisionScheme } from '../numerics/scheme.ts'
 import { readF64 } from '../ops/reduce.ts'
 import type { Executor } from '../runtime/executor.ts'
@@ -42,7 +43,7 @@ export class StudentTeacher implements Task {
   constructor(executor: Executor, config: RunConfig) {
     this.executor = executor
     this.#config = config
-    this.#values = new StepValues(executor.arena)
+    this.#values = new StepValues(executor.arena, n => new TorchGenerator(executor, config.seed).words(n))
     this.#data = new StudentTeacherData(executor, config, studentShape(config), this.#values)
     const arm = (name: ArmName, scheme: PrecisionScheme) => new Arm(executor, name, scheme, config, this.#data, this.#values)
     const studied = arm('studied', config.precision), baseline = config.baseline && arm('baseline', config.baseline)
@@ -64,7 +65,7 @@ export class StudentTeacher implements Task {
     this.#data.build(overlay)
     for (const arm of this.#arms) arm.build(overlay, arm.name === 'studied' ? scheduledPrecision(config, done) : config.baseline!)
     for (const n of this.#norms) n.build(overlay)
-    for (const s of this.#statistics) s.build(overlay, this.#data)
+    for (const s of this.#statistics) s.build(overlay, this.#data, this.#values)
     this.#trajectory?.build(overlay)
     this.#probes?.build(overlay, config, this.#data, this.#values)
     const change = config.precisionSchedule.find(s => s.step === done)

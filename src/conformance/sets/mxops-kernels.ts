@@ -36,7 +36,7 @@ function chainMode(s: MxSettings): { kind: 'bf16', rounding: ChainRounding, back
 const linear: Emit = (p, _, s, { x, w, b, gy }) => {
   const { output, weight, gradInput, gradWeight } = s.round
   if (!same(output, weight) || !same(gradInput, gradWeight)) return null
-  const precision = { forward: s.forward, dgrad: s.dgrad, wgrad: s.wgrad, round: output, roundBackward: s.quantizeBackward ? gradInput : null, random: null }
+  const precision = { forward: s.forward, dgrad: s.dgrad, wgrad: s.wgrad, round: output, roundBackward: s.quantizeBackward ? gradInput : null, hadamard: { dgrad: null, wgrad: null }, random: null }
   const y = p.temp(...gy!.shape), d_x = p.temp(...x!.shape), d_w = p.temp(...w!.shape), d_b = b ? p.temp(...b.shape) : null
   const saved = linearForward(p, { x: x!, weight: w!, bias: b ?? null, y }, precision)
   linearBackward(p, { dy: gy!, saved, weight: w!, dx: d_x, dWeight: d_w, dBias: d_b }, precision)
