@@ -12,7 +12,7 @@ let document: Document | undefined
 export function draw(options: Plot.PlotOptions): Html {
   document ??= new JSDOM('').window.document as unknown as Document
   const element = Plot.plot({
-    width: WIDTH, height: 300, marginLeft: 58, marginRight: 20, marginTop: 12, marginBottom: 38,
+    width: WIDTH, height: 300, marginLeft: 58, marginRight: 20, marginTop: 12, marginBottom: 42,
     style: { fontFamily: 'inherit', fontSize: '12px', background: 'none', color: 'inherit', overflow: 'visible' },
     ...options, document,
   })

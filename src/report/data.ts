@@ -69,6 +69,12 @@ export function tailMean(series: readonly Point[], share: number): number | null
   return tail.length ? tail.reduce((sum, p) => sum + p.value, 0) / tail.length : null
 }
 
+/** Median of a series, or null if it is empty. */
+export function median(series: readonly Point[]): number | null {
+  const values = series.map(p => p.value).sort((a, b) => a - b), middle = values.length >> 1
+  return values.length === 0 ? null : values.length % 2 ? values[middle]! : (values[middle - 1]! + values[middle]!) / 2
+}
+
 /** Keys of a nested object with dots: { a: { b: 1 } } gives a.b = 1. Arrays stay whole. */
 export function flatten(value: unknown, prefix = ''): [string, unknown][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [[prefix, value]]

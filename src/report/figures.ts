@@ -31,8 +31,8 @@ export function logAxis(values: readonly number[], prefix = ''): { y: Plot.Scale
 /** Both arms' lines often coincide, so the baseline is the wider one below. */
 export const strokeWidth = { baseline: 4, studied: 1.8 } as const
 
-/** A horizontal grid under everything else. */
-export const grid = (): Plot.Markish => Plot.gridY({ stroke: 'var(--grid)', strokeOpacity: 1 })
+/** A horizontal grid under everything else, with as many lines as the axis has `ticks`. */
+export const grid = (ticks?: number): Plot.Markish => Plot.gridY({ stroke: 'var(--grid)', strokeOpacity: 1, ticks })
 
 /** Where the precision changed in mid-run. */
 export function interventions({ config }: RunData): Plot.Markish[] {
@@ -97,7 +97,7 @@ export function ratioAxis(series: readonly Point[]): { y: Plot.ScaleOptions, mar
   const low = Math.min(1, ...series.map(p => p.value)), high = Math.max(1, ...series.map(p => p.value))
   if (high > 3 || low < 0.3) return logAxis([low, high], '× ')
   const pad = Math.max(0.001, (high - low) * 0.08)
-  return { y: { label: null, domain: [low - pad, high + pad], ticks: 4, tickFormat: (v: number) => v === 1 ? '0' : `${v > 1 ? '+' : '−'}${Number((Math.abs(v - 1) * 100).toPrecision(3))} %` }, marks: [grid()] }
+  return { y: { label: null, domain: [low - pad, high + pad], ticks: 4, tickFormat: (v: number) => v === 1 ? '0' : `${v > 1 ? '+' : '−'}${Number((Math.abs(v - 1) * 100).toPrecision(3))} %` }, marks: [grid(4)] }
 }
 
 export function gammaOverflowFigure(run: RunData): Figure | null {
@@ -119,7 +119,7 @@ export function gammaOverflowFigure(run: RunData): Figure | null {
       height: 260, x: { ...stepAxis(steps), ticks: 5 }, fx: { label: null, domain: panels, padding: 0.08 }, y: { label: null, domain: [0, 1], tickFormat: (v: number) => `${Math.round(v * 100)} %`, ticks: 5 },
       marginTop: 26,
       marks: [
-        grid(),
+        grid(5),
         Plot.lineY(layers, { x: 'step', y: 'value', fx: 'arm', z: 'layer', stroke: d => color.layer(d.layer, depth), strokeWidth: 1.6 }),
         Plot.lineY(totals, { x: 'step', y: 'value', fx: 'arm', stroke: 'var(--studied)', strokeWidth: 2, strokeDasharray: '5 4' }),
       ],
@@ -141,32 +141,36 @@ export function overflowFigure(run: RunData): Figure | null {
     legend: series.map(s => ({ label: s.label, color: s.stroke })),
     drawings: [{ yTitle: `share of values in the last bucket, ${describeScheme(run.config.precision)} run`, svg: draw({
       height: 190, x: stepAxis(steps), y: { label: null, zero: true, nice: true, ticks: 4, tickFormat: (v: number) => percent(v) },
-      marks: [grid(), ...series.map(s => Plot.lineY(thin(s.points, DENSE), { x: 'step', y: 'value', stroke: s.stroke, strokeWidth: 2 }))],
+      marks: [grid(4), ...series.map(s => Plot.lineY(thin(s.points, DENSE), { x: 'step', y: 'value', stroke: s.stroke, strokeWidth: 2 }))],
     }) }],
     caption: html`For values drawn from a bell curve the share is 0.9 % of the elements, in one block out of six (E4M3, blocks of 32, scale rounded down). What stays near that line is the ordinary cost of the scale rule; what leaves it is a change in the tensor’s distribution.`,
     data: rows.flatMap(r => Object.entries(r.tensors).map(([tensor, share]) => ({ step: r.step, tensor, share }))),
   }
 }
 
-/** Two panels, error above and cosine below, for comparisons of gradients. */
+/** Two panels, error above (log scale) and cosine below, for comparisons of gradients. Series may coincide, so the first are wider and lie below. */
 function comparisonPanels(run: RunData, series: readonly { label: string, stroke: string, error: Point[], cosine: Point[] }[]): Figure['drawings'] {
   const { steps } = run.config
-  const dots = series[0]!.error.length <= 120
-  const lines = (key: 'error' | 'cosine') => series.flatMap(s => [
-    Plot.lineY(thin(s[key], DENSE), { x: 'step', y: 'value', stroke: s.stroke, strokeWidth: 2, clip: true }),
-    ...dots ? [Plot.dot(s[key], { x: 'step', y: 'value', fill: s.stroke, r: 2, clip: true })] : [],
-  ])
-  const values = series.flatMap(s => s.error.map(p => p.value)).sort((a, b) => a - b)
-  const high = Math.max(values[Math.round(0.99 * (values.length - 1))]! * 1.08, 0.1)
+  const dots = series[0]!.error.length <= 60
+  const lines = (key: 'error' | 'cosine', shown: (p: Point) => boolean = () => true) => series.flatMap((s, i) => {
+    const points = s[key].filter(shown), extra = series.length - 1 - i
+    return [
+      Plot.lineY(thin(points, DENSE), { x: 'step', y: 'value', stroke: s.stroke, strokeWidth: 1.8 + 1.6 * extra, strokeOpacity: extra ? 0.75 : 1 }),
+      ...dots ? [Plot.dot(points, { x: 'step', y: 'value', fill: s.stroke, r: 2 + 0.8 * extra })] : [],
+    ]
+  })
+  const positive = (p: Point) => p.value > 0
+  const values = series.flatMap(s => s.error.filter(positive).map(p => p.value))
+  const axis = logAxis(values), largest = Math.max(...values)
   const lowest = Math.min(...series.flatMap(s => s.cosine.map(p => p.value)))
   return [
-    { yTitle: 'relative gradient error ‖ε‖ / ‖g‖', svg: draw({
-      height: 250, x: stepAxis(steps, null), y: { label: null, domain: [0, high], ticks: 5 },
-      marks: [grid(), ...high >= 0.9 ? [Plot.ruleY([1], { stroke: 'currentColor', strokeDasharray: '2 3', strokeOpacity: 0.7 }), Plot.text([1], { y: d => d, text: () => 'error as large as the gradient', frameAnchor: 'left', textAnchor: 'start', dx: 4, dy: -7, fill: 'currentColor', fillOpacity: 0.75 })] : [], ...lines('error'), ...interventions(run)],
+    { yTitle: `relative gradient error ‖ε‖ / ‖g‖, log scale${largest >= 1 ? '; dotted: an error as large as the gradient' : ''}`, svg: draw({
+      height: 250, x: stepAxis(steps, null), y: axis.y,
+      marks: [...axis.marks, ...largest >= 1 ? [Plot.ruleY([1], { stroke: 'currentColor', strokeDasharray: '2 3', strokeOpacity: 0.7 })] : [], ...lines('error', positive), ...interventions(run)],
     }) },
     { yTitle: 'cosine between the two gradients', svg: draw({
       height: 190, x: stepAxis(steps), y: { label: null, domain: [lowest < 0 ? -1 : lowest > 0.8 ? 0.8 : 0, 1], ticks: 5 },
-      marks: [grid(), ...lines('cosine'), ...interventions(run)],
+      marks: [grid(5), ...lines('cosine'), ...interventions(run)],
     }) },
   ]
 }
@@ -190,7 +194,7 @@ export function probeFigure(run: RunData): Figure | null {
   return {
     id: 'probes', title: 'Gradient error at the same weights', legend: series.map(s => ({ label: s.label, color: s.stroke, shape: 'line' as const })),
     drawings: comparisonPanels(run, series),
-    caption: html`Every ${run.config.probes.every} steps the gradient is computed once in f32 and once under each scheme, at the weights of the ${at} run and on the same batch, so the difference is rounding and nothing else. It grows as training proceeds because the true gradient shrinks while rounding does not. Schemes: ${names.map((n, i) => html`${i ? '; ' : ''}<em>${n}</em> is ${describeScheme(run.config.probes.schemes[n]!)}`)}.`,
+    caption: html`Every ${run.config.probes.every} steps the gradient is computed once in f32 and once under each scheme, at the weights of the ${at} run and on the same batch, so the difference is rounding and nothing else. Rounding errors follow the size of the values, so they weigh the more the smaller the true gradient becomes. Schemes: ${names.map((n, i) => html`${i ? '; ' : ''}<em>${n}</em> is ${describeScheme(run.config.probes.schemes[n]!)}`)}.`,
     data: rows.map(r => ({ step: r.step, probe: r.probe, scheme: describeScheme(run.config.probes.schemes[r.probe]!), relative_error: r.relativeError, cosine: r.cosine, zeta: r.zeta, mean_difference: r.meanDifference })),
   }
 }
@@ -200,7 +204,7 @@ export function trajectoryFigure(run: RunData): Figure | null {
   if (rows.length === 0) return null
   return {
     id: 'trajectory', title: 'Gradients of the two runs compared', drawings: comparisonPanels(run, [{ label: '', stroke: color.studied, error: points(rows, r => r.relativeError), cosine: points(rows, r => r.cosine) }]),
-    caption: html`Each run’s own gradient at the same step and batch. This mixes rounding with the distance the two runs have drifted apart, so it is larger than the error at the same weights, and it is the quantity that the original experiments logged (as its square, ζ).`,
+    caption: html`Each run’s own gradient at the same step and batch. This mixes rounding with the distance the two runs have drifted apart, so it is usually larger than the error at the same weights; it is the quantity that the original experiments logged (as its square, ζ).`,
     data: rows.map(r => ({ step: r.step, relative_error: r.relativeError, cosine: r.cosine, zeta: r.zeta, mean_difference: r.meanDifference, upper_bound: r.upperBound })),
   }
 }

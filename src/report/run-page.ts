@@ -1,8 +1,9 @@
 // The page of one run: what it was, what came out, the charts, and everything needed to run it again.
 import { describeScheme } from '../numerics/scheme.ts'
+import { canonicalJson } from '../train/config-file.ts'
 import type { EngineInfo } from '../train/types.ts'
 import { figure } from './chart.ts'
-import { arms, flatten, parameterCount, points, rowsOf, smooth, tailMean, type RunData } from './data.ts'
+import { arms, flatten, median, parameterCount, points, rowsOf, smooth, type Point, type RunData } from './data.ts'
 import { gammaHistogramFigure, gammaOverflowFigure, gradientNormFigure, lossFigure, overflowFigure, probeColor, probeFigure, trajectoryFigure } from './figures.ts'
 import { html, type Html } from './html.ts'
 import { color } from './style.ts'
@@ -29,18 +30,28 @@ function headlines(run: RunData): Tile[] {
     return share === undefined ? [] : [{ label, value: percent(share), color: color[arm] }]
   })
   if (gamma.length) list.push({ name: 'Gamma in the last bucket at the end', rows: gamma })
-  const probes = probeMeans(run).map(({ name, error }) => ({ label: name, value: significant(error, 2), color: probeColor(run, name) }))
-  if (probes.length) list.push({ name: 'Gradient error ‖ε‖ / ‖g‖, mean of the last quarter', rows: probes })
+  const probes = probeMedians(run).map(({ name, error, cosine }) => ({ label: name, value: `${error.toPrecision(2)} / ${cosine.toFixed(2)}`, color: probeColor(run, name) }))
+  if (probes.length) list.push({ name: 'Gradient error ‖ε‖ / ‖g‖, and cosine: medians', rows: probes })
   return list
 }
 
-/** Each probe's mean error and cosine over the last quarter of the run. */
-function probeMeans(run: RunData): { name: string, error: number, cosine: number }[] {
+interface ProbeMedian { readonly name: string, readonly error: number, readonly cosine: number, /** The largest error, and where. */ readonly worst: Point }
+
+/** Each probe's median error and cosine over the run. */
+function probeMedians(run: RunData): ProbeMedian[] {
   return Object.keys(run.config.probes.schemes).flatMap(name => {
-    const rows = rowsOf(run, 'probe').filter(r => r.probe === name)
-    const error = tailMean(points(rows, r => r.relativeError), 0.25), cosine = tailMean(points(rows, r => r.cosine), 0.25)
-    return error === null || cosine === null ? [] : [{ name, error, cosine }]
+    const rows = rowsOf(run, 'probe').filter(r => r.probe === name), errors = points(rows, r => r.relativeError)
+    const error = median(errors), cosine = median(points(rows, r => r.cosine))
+    return error === null || cosine === null ? [] : [{ name, error, cosine, worst: errors.reduce((a, b) => b.value > a.value ? b : a) }]
   })
+}
+
+/** What the probes say, in a sentence or two. */
+function probeFinding(run: RunData): Html | null {
+  const probes = probeMedians(run).sort((a, b) => a.error - b.error), worst = probes.at(-1)
+  if (!worst || probes.length < 2) return null
+  return html`At the same weights, the gradient’s relative error was in the median ${probes.map((p, i) => html`${i === 0 ? '' : i === probes.length - 1 ? ' and ' : ', '}${significant(p.error, 2)} (cosine ${significant(p.cosine, 2)}) with <em>${p.name}</em>`)}. ${
+    worst.worst.value > 1 ? html`With <em>${worst.name}</em> it reached ${significant(worst.worst.value, 2)} at step ${worst.worst.step}: more rounding error than gradient.` : ''}`
 }
 
 /** What the numbers say, in sentences; each only where the run has the numbers. */
@@ -52,7 +63,7 @@ function findings(run: RunData): Html[] {
   if (lost) list.push(html`The ${labels.get('studied')} run’s loss was no longer finite at step ${lost.step}.`)
   else if (base !== null && studied !== null) {
     const gap = studied / base - 1
-    list.push(Math.abs(gap) < 0.05 ? html`Both runs end within ${percent(Math.abs(gap))} of each other: at this size, quantization is not fatal, whatever it does to the gradient.`
+    list.push(Math.abs(gap) < 0.05 ? html`Both runs end within ${percent(Math.abs(gap))} of each other: what quantization did to the gradient did not stop this model from learning.`
       : gap > 2 ? html`The ${labels.get('studied')} run diverged: it ends at ${relation(1 + gap)} the loss of the ${labels.get('baseline')} run.`
       : html`The ${labels.get('studied')} run ends ${percent(Math.abs(gap))} ${gap > 0 ? 'above' : 'below'} the ${labels.get('baseline')} run.`)
   }
@@ -65,28 +76,31 @@ function findings(run: RunData): Html[] {
       break
     }
   }
-  const [best, worst] = [(a: number, b: number) => a - b, (a: number, b: number) => b - a].map(order => probeMeans(run).sort((a, b) => order(a.error, b.error))[0])
-  if (best && worst && best.name !== worst.name) {
-    list.push(html`Over the last quarter, at the same weights, the gradient’s relative error was ${significant(best.error, 2)} (cosine ${significant(best.cosine, 2)}) with <em>${best.name}</em> and ${significant(worst.error, 2)} (cosine ${significant(worst.cosine, 2)}) with <em>${worst.name}</em>.${worst.error > 0.7 ? ' An error of that size is comparable to the gradient itself.' : ''}`)
-  }
-  return list
+  const probed = probeFinding(run)
+  return probed ? [...list, probed] : list
 }
 
 function description(run: RunData): Html {
-  const { model, batch, steps, optimizer, baseline, precision } = run.config
-  return html`A residual MLP of ${model.depth} blocks and width ${model.width} (${significant(parameterCount(run.config), 3)} weights, ${model.activation}${model.layerNorm ? '' : ', no layer norm'}) learns a fixed teacher network: ${steps} steps of ${batch} samples with ${optimizer.name === 'adam' ? 'Adam' : 'SGD'} at ${optimizer.lr}. ${
+  const { model, batch, steps, optimizer, schedule, baseline, precision } = run.config
+  return html`A residual MLP of ${model.depth} blocks and width ${model.width} (${significant(parameterCount(run.config), 3)} weights, ${model.activation}${model.layerNorm ? '' : ', no layer norm'}) learns a fixed teacher network: ${steps} steps of ${batch} samples with ${optimizer.name === 'adam' ? 'Adam' : 'SGD'}, learning rate ${optimizer.lr}${schedule.kind === 'cosine' ? html` falling to ${schedule.lrMin}` : ''}. ${
     baseline ? html`It was trained twice from the same weights, inputs${run.config.labelNoiseStream === 'shared' && precision.teacher === 'fp32' ? ', labels' : ''} and batch order: in <strong>${describeScheme(baseline)}</strong> and in <strong>${describeScheme(precision)}</strong>.` : html`Precision: <strong>${describeScheme(precision)}</strong>.`}${
     run.file.parent ? html` It is a fork of ${run.file.parent.directory} at step ${run.file.parent.step}.` : ''}`
 }
 
-/** Every scheme of the run, the studied one first. */
+/** Every scheme of the run, the studied one first; equal ones share a column. */
 function precisions({ config }: RunData): { name: string, value: object }[] {
-  return [
+  const columns = new Map<string, { name: string, value: object }>()
+  const all = [
     { name: 'studied', value: config.precision },
     ...config.precisionSchedule.map(({ step, precision }) => ({ name: `from step ${step}`, value: precision })),
     ...config.baseline ? [{ name: 'baseline', value: config.baseline }] : [],
     ...Object.entries(config.probes.schemes).map(([name, value]) => ({ name: `probe: ${name}`, value })),
   ]
+  for (const { name, value } of all) {
+    const key = canonicalJson(value), known = columns.get(key)
+    columns.set(key, { name: known ? `${known.name}; ${name}` : name, value })
+  }
+  return [...columns.values()]
 }
 
 /** Engine, versions and fingerprints. */

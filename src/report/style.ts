@@ -65,6 +65,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 .columns th { width: 45%; }
 th[scope=row] { font-weight: 400; }
 .matrix td { white-space: nowrap; }
+.matrix thead th { white-space: normal; }
 td.differs { color: var(--studied); font-weight: 600; }
 caption { text-align: left; font-weight: 600; padding: 0 0 2px; }
 .chip { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 8px; }

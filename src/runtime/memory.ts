@@ -29,11 +29,11 @@ export class Arena {
     if (!Number.isInteger(threads) || threads < 1) throw new UsageError(`threads must be a positive integer, got ${threads}`)
     this.threads = threads
     this.#top = SCRATCH_BASE + threads * SCRATCH_BYTES
-    const initial = Math.ceil(this.#top / PAGE)
+    const initial = Math.ceil(this.#top / PAGE), mebibytes = initial * PAGE / 2 ** 20
     try {
       this.memory = new WebAssembly.Memory(shared ? { initial, maximum: MAX_PAGES, shared } : { initial })
     } catch (cause) {
-      throw new RunError(`out of memory: the core needs ${initial * PAGE >> 20} MiB of ${shared ? 'shared ' : ''}WebAssembly memory to start`, { cause })
+      throw new RunError(`out of memory: ${threads} thread${threads > 1 ? 's need' : ' needs'} ${mebibytes} MiB of ${shared ? 'shared ' : ''}WebAssembly memory to start, limit 4096 MiB`, { cause })
     }
   }
 
@@ -53,7 +53,7 @@ export class Arena {
         if (top > MAX_PAGES * PAGE) throw new RangeError('beyond 4 GiB')
         this.memory.grow(Math.ceil((top - have) / PAGE))
       } catch (cause) {
-        throw new RunError(`out of memory: ${(top / 2 ** 20).toFixed(0)} MiB of WebAssembly memory needed, ${(have / 2 ** 20).toFixed(0)} MiB available, limit 4096 MiB`, { cause })
+        throw new RunError(`out of memory: at least ${(top / 2 ** 20).toFixed(0)} MiB of WebAssembly memory needed, ${(have / 2 ** 20).toFixed(0)} MiB had so far, limit 4096 MiB`, { cause })
       }
     }
     this.#top = top

@@ -23,7 +23,7 @@ const schemeSchema = z.strictObject({
   wgrad: z.strictObject({ gradient: format, activation: format }),
   backward: z.enum(['quantized', 'fp32']),
   blockSize: z.int().min(1).max(65536),
-  scaleBits: z.int().min(2).max(16),
+  scaleBits: z.int().min(2).max(8),
   scaleRule: z.enum(scheme.scaleRules),
   rounding,
   gradientRounding: rounding,
@@ -53,7 +53,7 @@ const configSchema = z.strictObject({
   task: z.literal('student-teacher').default('student-teacher'),
   /** The student: `depth` residual blocks x + fc2(act(fc1(LN(x)))), hidden width 4 `width` (SwiGLU: round(8 width / 3)). */
   model: z.strictObject({
-    depth: count.default(8),
+    depth: count.max(1024).default(8),
     width: count.default(512),
     activation: activation.default('gelu'),
     layerNorm: z.boolean().default(true),
@@ -153,6 +153,7 @@ function schemeRules(key: string, s: PrecisionScheme): [boolean, string, unknown
     [s.layerNorm !== 'mx' || (weight !== null && weight !== 'bf16'), `${key}.layerNorm`, s.layerNorm, `needs a block format in ${key}.forward.weight, which is ${weight}`],
     [s.bump === 'none' || s.scaleRule === 'floor', `${key}.bump`, s.bump, `needs ${key}.scaleRule floor, which is ${s.scaleRule}`],
     [s.bump !== 'as-released' || formats.every(f => f === 'e4m3'), `${key}.bump`, s.bump, `needs e4m3 for every operand, as the released code does; found ${formats.find(f => f !== 'e4m3')}`],
+    [s.hadamard === 'none', `${key}.hadamard`, s.hadamard, 'is not implemented, use none'],
     [s.hadamard === 'none' || Number.isInteger(Math.log2(s.blockSize)), `${key}.hadamard`, s.hadamard, `needs a power of two as ${key}.blockSize, which is ${s.blockSize}`],
   ]
 }

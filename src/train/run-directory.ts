@@ -6,7 +6,7 @@
 //   report.html
 //   lock                who is writing here; removed at the end
 // A second process is refused while the lock's owner lives. The lock of a process that died is taken over.
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
@@ -104,12 +104,15 @@ export class RunDirectory {
   readonly path: string
   readonly config: RunConfig
   readonly #unlock: () => void
+  /** No run was here before. */
+  readonly #fresh: boolean
   #metrics: number | undefined
 
-  private constructor(path: string, config: RunConfig, unlock: () => void) {
+  private constructor(path: string, config: RunConfig, unlock: () => void, fresh: boolean) {
     this.path = path
     this.config = config
     this.#unlock = unlock
+    this.#fresh = fresh
   }
 
   /**
@@ -129,7 +132,7 @@ export class RunDirectory {
       } else if (resume) throw new UsageError(`${path} holds no run to resume`)
       for (const folder of [path, join(path, 'checkpoints')]) for (const name of readdirSync(folder)) if (name.endsWith(PARTIAL)) rmSync(join(folder, name), { force: true })
       writeFileAtomic(join(path, 'config.json'), `${JSON.stringify({ format: FORMAT, version: VERSION, hash, config, engine, parent: parent ?? old?.parent } satisfies RunFile, null, 2)}\n`)
-      return new RunDirectory(path, config, unlock)
+      return new RunDirectory(path, config, unlock, old === undefined)
     } catch (error) { unlock(); throw error }
   }
 
@@ -162,6 +165,14 @@ export class RunDirectory {
   /** Mark the run as finished. */
   finish(summary: RunSummary): void {
     writeFileAtomic(join(this.path, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`)
+  }
+
+  /** Close, and take back what open() made, because the run could not begin. A run that was here before stays. */
+  discard(): void {
+    if (this.#fresh) rmSync(join(this.path, 'config.json'), { force: true })
+    this.close()
+    if (!this.#fresh) return
+    try { for (const folder of [join(this.path, 'checkpoints'), this.path]) rmdirSync(folder) } catch { /* something else is in it */ }
   }
 
   /** Close the files and give the lock back. */

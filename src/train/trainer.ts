@@ -27,7 +27,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<R
   const opened = await open({ threads: options.threads, wide: options.wide })
   const executor = options.profile ? new Profiler(opened) : opened
   const engine = { ...describeEngine(executor.core), threads: executor.threads }
-  let run: RunDirectory | undefined
+  let run: RunDirectory | undefined, began = false
   try {
     run = RunDirectory.open(options.directory, config, { resume: options.resume, engine, parent: options.parent })
     const task: Task = new StudentTeacher(executor, config)
@@ -35,12 +35,17 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<R
     const file = last !== undefined ? run.checkpoint(last) : options.from
     const checkpoint = last !== undefined ? readCheckpoint(file!) : from
     if (checkpoint) task.restore(checkpoint.tensors, file!)
-    if (options.resume) run.rewind(checkpoint?.step ?? 0)
-    const first = checkpoint?.step ?? 0, summary = await new Walk(task, run, options, started, first).toEnd()
+    const first = checkpoint?.step ?? 0
+    task.build(first)
+    began = true
+    // Without a checkpoint the run begins again, before its first row.
+    if (options.resume) run.rewind(checkpoint ? first : -1)
+    const summary = await new Walk(task, run, options, started, first).toEnd()
     if (executor instanceof Profiler) writeProfile(run.path, executor, summary.steps - first)
     return summary
   } finally {
-    run?.close()
+    if (began) run?.close()
+    else run?.discard()
     await executor.close()
   }
 }
@@ -52,7 +57,7 @@ function writeProfile(directory: string, profiler: Profiler, steps: number): voi
   writeFileAtomic(join(directory, 'profile-trace.json'), JSON.stringify(profiler.chromeTrace()))
 }
 
-/** The walk over the steps that are left. */
+/** The walk over the steps that are left, with the task's programs built. */
 class Walk {
   readonly #task: Task
   readonly #run: RunDirectory
@@ -72,7 +77,6 @@ class Walk {
 
   async toEnd(): Promise<RunSummary> {
     const task = this.#task, { config } = this.#run, { signal, onProgress } = this.#options
-    task.build(this.#done)
     if (this.#done === 0) await this.#validate()
     const walkStarted = performance.now()
     while (this.#done < config.steps && !signal?.aborted) {

@@ -73,7 +73,7 @@ describe('the page of a run', () => {
   test('says what the numbers say', () => {
     const findings = [...document.querySelectorAll('.findings li')].map(li => li.textContent)
     expect(findings.join(' ')).toMatch(/gamma moved into the last bucket in the fp32 run: 0 % of it at step 10, \d\d % at step 1000\. Nothing is quantized/)
-    expect(findings.join(' ')).toMatch(/with layer norm fp32 and .* with layer norm mx/)
+    expect(findings.join(' ')).toMatch(/in the median 0\.\d+ \(cosine 0\.\d+\) with layer norm fp32, .* and 0\.\d+ \(cosine 0\.\d+\) with layer norm mx/)
   })
 })
 
