@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, { summary: string, load: () => Promise<C
   export: { summary: 'a run\'s metrics for TensorBoard, as CSV or Parquet', load: () => import('./export.ts') },
   sweep: { summary: 'many runs from one file, on this machine or a cluster', load: () => import('./sweep.ts') },
   fit: { summary: 'fit a scaling law to a table of runs', load: () => import('./fit.ts') },
+  reproduce: { summary: 'test published claims, with figures and verdicts', load: () => import('./reproduce.ts') },
   formats: { summary: 'the format table, or every code of one format', load: () => import('./formats.ts') },
   info: { summary: 'engine, SIMD width, threads, module hashes, self-test', load: () => import('./info.ts') },
 }

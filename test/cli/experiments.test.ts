@@ -1,7 +1,7 @@
 // fit, sweep and export on the command line. The sweep trains for real, with the smallest preset.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -119,5 +119,19 @@ describe('sweep', () => {
     const { code, err } = await blockscale('sweep', action!, join(folder, file!), ...rest, ...action === 'run' ? ['--out', join(folder, 'runs/lr')] : [])
     expect(err).toContain(message)
     expect(code).toBe(2)
+  })
+})
+
+describe('reproduce', () => {
+  it('prints the verdict and writes figure, numbers and page', async () => {
+    const out = join(folder, 'reproduction')
+    const result = await blockscale('reproduce', 'r1-code-geometry', '--out', out)
+    expect(result).toMatchObject({ code: 0, out: expect.stringMatching(/^r1-code-geometry: reproduced\n {2}claim: .*\n {2}holds {2}positive finite codes: 126 \(claimed: 126\)/) })
+    expect(readdirSync(out).sort()).toEqual(['r1-code-geometry.csv', 'r1-code-geometry.json', 'r1-code-geometry.svg', 'reproduction.md'])
+    expect(readFileSync(join(out, 'reproduction.md'), 'utf8')).toContain('| [Relative gaps between E4M3 codes](#r1-code-geometry) | reproduced |')
+  })
+  it('lists what there is', async () => {
+    expect((await blockscale('reproduce', 'list')).out).toMatch(/^r1-code-geometry\n/)
+    expect(await blockscale('reproduce', 'r99')).toMatchObject({ code: 2, err: expect.stringContaining('unknown reproduction "r99": use list, all or one of r1-code-geometry') })
   })
 })

@@ -102,7 +102,7 @@ export const reproduction: Reproduction = {
     ], `Full precision settles at ${full.toExponential(2)}; the figures are what quantization adds. The estimate gap sqrt(s) E|residual| / (2 (2 - alpha)) gives ${predicted.toExponential(2)} for fixed point with gap 1/128, against ${measured.toExponential(2)} measured.`, [{
       name: 'dimension-free-sgd', title: 'What quantization adds to the loss floor, by dimension', caption: `Solid: features with ${SPARSITY} nonzeros. Dashed: dense features of the same norm, fixed point.`,
       plot: {
-        height: 280, x: { type: 'log', label: 'dimension' }, y: { type: 'log', label: 'excess loss', grid: true }, color: { domain: Object.keys(families), range: ['var(--series-0)', 'var(--series-1)', 'var(--series-2)'], legend: true },
+        height: 280, x: { type: 'log', base: 2, label: 'dimension', ticks: dimensions, tickFormat: String }, y: { type: 'log', label: 'excess loss', grid: true, ticks: 4, tickFormat: (v: number) => v.toExponential(0) }, color: { domain: Object.keys(families), range: ['var(--series-0)', 'var(--series-1)', 'var(--series-2)'], legend: true },
         marks: [line(byDimension, { x: 'dimension', y: 'floor', stroke: 'family', strokeWidth: 2 }), dot(byDimension, { x: 'dimension', y: 'floor', fill: 'family' }), line(dense, { x: 'dimension', y: 'floor', stroke: 'var(--series-0)', strokeDasharray: '5 4' })],
       },
       data: [...byGap, ...byDimension, ...dense],

@@ -25,7 +25,7 @@ export const reproduction: Reproduction = {
       name: 'r1-code-geometry', title: 'Relative gap from each positive E4M3 code to the next',
       caption: 'Eight steps per binade, from 1/8 down to 1/15; the first seven codes are subnormal. Beyond the last code, 448, lies the overflow region.',
       plot: {
-        height: 260, x: { label: 'code, from smallest to largest', domain: [0, 140] }, y: { label: 'relative gap', percent: true, domain: [0, 0.26], grid: true, clamp: true },
+        height: 260, x: { label: 'code, from smallest to largest', domain: [0, 140] }, y: { label: 'relative gap', percent: true, domain: [0, 26], grid: true, clamp: true },
         marks: [ruleY([0]), ruleX([125], { strokeDasharray: '3 3' }), lineY(gaps, { x: 'index', y: 'gap', stroke: 'var(--studied)', curve: 'step-after' })],
       },
       data: gaps,

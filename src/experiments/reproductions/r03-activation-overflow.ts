@@ -46,7 +46,7 @@ export const reproduction: Reproduction = {
     ], 'Few values overflow, but one block in six has one: its largest, which carries much of the block\'s weight.', [{
       name: 'r3-activation-overflow', title: 'Values beyond the last one that their block can express', caption: 'Floor scale rule, blocks of 32. E5M2 and E3M2 have the same threshold as E4M3: 1.75 times the block\'s power of two.',
       plot: {
-        height: 220, marginLeft: 70, x: { label: 'share of values', percent: true, grid: true }, y: { label: null }, fy: { label: null },
+        height: 240, marginLeft: 60, marginRight: 100, x: { label: 'share of values (%)', percent: true, grid: true }, y: { label: null, domain: formats }, fy: { label: null },
         marks: [barX(rows, { y: 'format', x: 'elements', fy: 'tensor', fill: 'var(--studied)' }), ruleX([0])],
       },
       data: rows,

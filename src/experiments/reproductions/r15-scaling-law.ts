@@ -39,6 +39,8 @@ export const reproduction: Reproduction = {
   },
 }
 
+const powerOfTen = (v: number) => v.toExponential(0).replace('+', '')
+
 function isoLossFigure(runs: readonly { params: number, tokens: number, flops: number, loss: number }[], c: Coefficients) {
   const { G, a } = optimalLine('chinchilla', c)
   const lowest = Math.min(...runs.map(r => r.loss)), highest = Math.max(...runs.map(r => r.loss))
@@ -48,10 +50,11 @@ function isoLossFigure(runs: readonly { params: number, tokens: number, flops: n
     name: 'r15-iso-loss', title: 'Lines of equal loss: E4M3 weights, bf16 activations',
     caption: 'Dots: the paper\'s 80 runs, coloured by minimum validation loss. Lines: the fit. Dashed: the compute-optimal number of parameters.',
     plot: {
-      height: 400, x: { type: 'log' as const, label: 'training compute (FLOPs)', domain: [1e17, 1e20] }, y: { type: 'log' as const, label: 'parameters', domain: [1e7, 3e9] },
+      height: 400, x: { type: 'log' as const, label: 'training compute (FLOPs)', domain: [1e17, 1e20], ticks: [1e17, 1e18, 1e19, 1e20], tickFormat: powerOfTen }, y: { type: 'log' as const, label: 'parameters', domain: [1e7, 3e9], ticks: [1e7, 1e8, 1e9], tickFormat: powerOfTen },
       color: { scheme: 'viridis' as const, domain: [lowest, highest], clamp: true, legend: false },
       marks: [
-        contour({ x1: 1e17, x2: 1e20, y1: 1e7, y2: 3e9, stroke: (flops: number, params: number) => predict('chinchilla', c, params, flops / (6 * params)), thresholds: levels, pixelSize: 8, strokeWidth: 1 }),
+        // Wider than the frame and clipped by it, so that the contours' closing edges are not seen.
+        contour({ x1: 5e16, x2: 2e20, y1: 5e6, y2: 6e9, clip: true, stroke: (flops: number, params: number) => predict('chinchilla', c, params, flops / (6 * params)), thresholds: levels, pixelSize: 10, strokeWidth: 1 }),
         dot(runs, { x: 'flops', y: 'params', fill: 'loss', r: 4, stroke: 'currentColor', strokeWidth: 0.5 }),
         line(optimal, { x: 'flops', y: 'params', stroke: 'var(--studied)', strokeDasharray: '6 4', strokeWidth: 2 }),
       ],

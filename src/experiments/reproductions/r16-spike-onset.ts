@@ -37,7 +37,7 @@ export const reproduction: Reproduction = {
     ], 'The file keeps one value in ten of the curves the paper used, so steps agree to 100.', [{
       name: 'r16-spike-onset', title: 'Train loss of the eight runs at 4.57e18 FLOPs, E3M2 weights and activations', caption: 'Dots: smoothed minimum of each run that turned. The longer a run is for its size, the darker.',
       plot: {
-        height: 320, x: { label: 'step', tickFormat: 's' }, y: { label: 'train loss', domain: [1.7, 3.3], clamp: true, grid: true }, color: { type: 'log', scheme: 'blues', domain: [5, 160] },
+        height: 320, x: { label: 'step', tickFormat: (v: number) => v.toLocaleString('en') }, y: { label: 'train loss', domain: [1.7, 3.3], clamp: true, grid: true }, color: { type: 'log', scheme: 'blues', domain: [5, 160] },
         marks: [
           line(curves.slice(-8).flatMap(c => c.losses.map((loss, i) => ({ loss, step: c.steps[i]!, ratio: c.ratio }))), { x: 'step', y: 'loss', z: 'ratio', stroke: 'ratio', strokeWidth: 1.5 }),
           dot(budget.filter(r => r.rise! > 0.1), { x: 'minimumStep', y: 'minimum', r: 4, fill: 'var(--studied)' }),

@@ -36,7 +36,7 @@ export const reproduction: Reproduction = {
       shows('bias left by rceil, as a share of the floor scale\'s', 'less than half', `${((1 - at('e4m3', 'rceil').slope) / (1 - at('e4m3', 'floor').slope)).toFixed(2)}`, (1 - at('e4m3', 'rceil').slope) < 0.5 * (1 - at('e4m3', 'floor').slope)),
     ], 'Whether this decides a training run is a question for the trainer; here the mechanism alone is measured.', [{
       name: 'r17-scale-rounding', title: 'How much a Gaussian tensor shrinks along itself, by scale rule', caption: '1 - <q, x> / <x, x>, blocks of 32, round to nearest even.',
-      plot: { height: 200, marginLeft: 60, x: { label: 'shrinkage', percent: true, grid: true }, y: { label: null, domain: rules }, fx: { label: null }, marks: [barX(rows, { fx: 'format', y: 'rule', x: d => 1 - d.slope, fill: 'var(--studied)' }), ruleX([0])] },
+      plot: { height: 200, marginTop: 36, marginLeft: 60, x: { label: 'shrinkage (%)', percent: true, grid: true }, y: { label: null, domain: rules }, fx: { label: null }, marks: [barX(rows, { fx: 'format', y: 'rule', x: d => 1 - d.slope, fill: 'var(--studied)' }), ruleX([0])] },
       data: rows,
     }])
   },

@@ -78,7 +78,7 @@ export const reproduction: Reproduction = {
     ], `Under the floor scale the largest elements still saturate, and saturation is not averaged away: after ${draws} draws the error is ${floorEnd.toFixed(4)} against ${rceilEnd.toFixed(4)} with the scale rounded up. The recipe's own remedy is to scale by 3/4.`, [{
       name: 'r19-stochastic-rounding', title: 'Error of the mean of n quantized gradients', caption: 'E2M1, blocks of 32 with one outlier each. Dashed: slope -1/2.',
       plot: {
-        height: 280, x: { type: 'log', label: 'n' }, y: { type: 'log', label: 'relative error of the mean', grid: true }, color: { domain: ['nearest', 'stochastic, scale rounded up', 'stochastic, floor scale'], range: ['var(--baseline)', 'var(--studied)', 'var(--series-0)'], legend: true },
+        height: 280, x: { type: 'log', base: 2, label: 'n' }, y: { type: 'log', label: 'relative error of the mean', grid: true, ticks: [0.02, 0.05, 0.1, 0.2], tickFormat: String }, color: { domain: ['nearest', 'stochastic, scale rounded up', 'stochastic, floor scale'], range: ['var(--baseline)', 'var(--studied)', 'var(--series-0)'], legend: true },
         marks: [ruleY([of('nearest')[0]!.error], { strokeOpacity: 0.2 }), line(curves, { x: 'n', y: 'error', stroke: 'name', strokeWidth: 2 }), line([1, draws].map(k => ({ n: k, error: of('stochastic, scale rounded up')[0]!.error / Math.sqrt(k) })), { x: 'n', y: 'error', strokeDasharray: '4 4' })],
       },
       data: curves,

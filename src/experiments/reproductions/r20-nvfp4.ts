@@ -35,7 +35,7 @@ export const reproduction: Reproduction = {
     const tensors: Record<string, Float32Array> = {
       'Gaussian': random.normals(n),
       'Laplace': Float32Array.from({ length: n }, () => (random.below(2) ? 1 : -1) * Math.log(1 - random.uniform())),
-      'Gaussian, rows scaled by 2^-8 to 1': random.normals(n).map((v, i) => v * 2 ** -(Math.floor(i / 256) % 9)),
+      'Gaussian, 9 binades': random.normals(n).map((v, i) => v * 2 ** -(Math.floor(i / 256) % 9)),
     }
     const methods: Record<string, (x: Float32Array) => Float32Array> = {
       'MXFP4, floor': x => quantizeFlat(x, blockQuantizer('ocp', 'e2m1')),
@@ -51,7 +51,7 @@ export const reproduction: Reproduction = {
       ...Object.keys(tensors).map(t => shows(`${t}: relative error of NVFP4 and of MXFP4`, 'NVFP4 smaller', `${error(t, 'NVFP4').toFixed(4)} against ${error(t, 'MXFP4, floor').toFixed(4)}`, error(t, 'NVFP4') < Math.min(error(t, 'MXFP4, floor'), error(t, 'MXFP4, rceil')))),
     ], `Of the two differences the finer scale does the work: on the Gaussian, E4M3 scales with blocks of 32 give ${error('Gaussian', 'NVFP4 with blocks of 32').toFixed(4)}, E8M0 scales with blocks of 16 give ${error('Gaussian', 'MXFP4 with blocks of 16').toFixed(4)}, against ${error('Gaussian', 'MXFP4, floor').toFixed(4)} for MXFP4: smaller blocks alone do not help there. Tensor error alone; what it means for a loss is a question for the trainer.`, [{
       name: 'r20-nvfp4', title: 'Relative error of 4-bit formats', caption: 'Root mean square error over root mean square.',
-      plot: { height: 330, marginLeft: 170, x: { label: 'relative error', percent: true, grid: true }, y: { label: null, domain: Object.keys(methods) }, fy: { label: null, domain: Object.keys(tensors) }, marginRight: 150, marks: [barX(rows, { fy: 'tensor', y: 'method', x: 'relativeError', fill: d => d.method === 'NVFP4' ? 'var(--studied)' : 'var(--baseline)' }), ruleX([0])] },
+      plot: { height: 330, marginLeft: 160, x: { label: 'relative error (%)', percent: true, grid: true }, y: { label: null, domain: Object.keys(methods) }, fy: { label: null, domain: Object.keys(tensors) }, marginRight: 200, marks: [barX(rows, { fy: 'tensor', y: 'method', x: 'relativeError', fill: d => d.method === 'NVFP4' ? 'var(--studied)' : 'var(--baseline)' }), ruleX([0])] },
       data: rows,
     }])
   },

@@ -185,7 +185,7 @@ export const reproduction: Reproduction = {
 const figure = (name: string, title: string, caption: string, x: string, y: string, data: { name: string, x: number, y: number }[]) => ({
   name, title, caption, data,
   plot: {
-    height: 300, x: { type: 'log' as const, base: 2, label: x }, y: { type: 'log' as const, label: y, grid: true },
+    height: 300, x: { type: 'log' as const, base: 2, label: x, tickFormat: String }, y: { type: 'log' as const, label: y, grid: true, ticks: 4, tickFormat: (v: number) => String(Number(v.toPrecision(1))) },
     color: { domain: names, range: ['var(--baseline)', 'var(--studied)', 'var(--series-0)', 'var(--series-3)', 'var(--series-2)'], legend: true },
     marks: [line(data, { x: 'x', y: 'y', stroke: 'name', strokeWidth: 2 }), dot(data, { x: 'x', y: 'y', fill: 'name' })],
   },
