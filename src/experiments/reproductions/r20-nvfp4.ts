@@ -14,7 +14,7 @@ const nearest = (format: typeof formats.e4m3 | typeof formats.e2m1, x: number) =
 /** NVFP4 as in arXiv 2509.25149, appendix C: tensor scale amax / (448 6), block scale E4M3(block amax / 6 / tensor scale). */
 export function nvfp4(x: Float32Array, blockSize = 16): Float32Array {
   const amax = x.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
-  const tensorScale = Math.fround(amax / (formats.e4m3.max * formats.e2m1.max))
+  const tensorScale = Math.fround(amax / (formats.e4m3.max * formats.e2m1.max)) || 1
   const y = new Float32Array(x.length)
   for (let begin = 0; begin < x.length; begin += blockSize) {
     const block = x.subarray(begin, begin + blockSize)
