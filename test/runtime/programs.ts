@@ -11,6 +11,7 @@ import { codesTensor, decodeElements, dequantize, encodeElements, encodeScales, 
 import { add, addRow, axpy, copyColumns, mul, scale, sub } from '../../src/ops/elementwise.ts'
 import { embeddingBackward, embeddingForward, nextTokens } from '../../src/ops/embedding.ts'
 import { gemm } from '../../src/ops/gemm.ts'
+import { TE_SIGNS, hadamard, signVector } from '../../src/ops/hadamard.ts'
 import { crossEntropy, mse } from '../../src/ops/loss.ts'
 import { decodeOperand, mma } from '../../src/ops/mma.ts'
 import { layerNormBackward, layerNormForward, rmsNormBackward, rmsNormForward, type NormMode } from '../../src/ops/norm.ts'
@@ -99,6 +100,10 @@ export const operations: Record<string, Operation> = {
     p.emit('decode_f32', [out.ptr, codes.ptr, 1, 3, -6, 8, 0, 0x7e], N)
   },
   round: (p, out, a, _b, seed) => roundElements(p, a, out, pick([bf16Away, bf16Even, fp(16)], seed)),
+  hadamard(p, out, a, _b, seed) {
+    p.emit('fill_f32', [out.ptr, 0], N * N)
+    hadamard(p, view(a, 32, 32), view(out, 32, 32), seed & 1, signVector(p.arena, TE_SIGNS))
+  },
   activation(p, out, a, b, seed) {
     const name = pick(activations, seed), mode = pick(activationModes, seed >> 3)
     if (name === 'swiglu') {
