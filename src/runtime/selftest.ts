@@ -1,16 +1,37 @@
-// Does this engine compute the right bits? Fixed inputs through each kernel, outputs reduced to one 32-bit hash, compared with the hash that the tests
-// pin against the oracles. Run before an experimental mode of the engine is trusted (wide.ts): kernels are repeated while the engine optimizes them, and
-// every repetition must give the right hash.
+// Does this engine compute the right bits? Fixed inputs through every kernel that an engine might compile wrongly, outputs reduced to one 32-bit hash a case,
+// compared with the hash that test/runtime/selftest.test.ts pins. (The kernels themselves are compared with their oracles in test/.) Run before an
+// experimental mode of the engine is trusted (wide.ts): cases repeat while the engine optimizes them, and every repetition must give the right hash.
 import { InlineExecutor } from './executor.ts'
-import type { CoreModules } from './instance.ts'
-import type { Tensor } from './memory.ts'
+import type { CoreModules, KernelArgs, KernelName } from './instance.ts'
+import { cases, pins } from './selftest-cases.ts'
 
-/** One case: `make` sets up inputs and returns a call to repeat and the tensors it writes. */
-interface Case {
-  readonly name: string
-  readonly hash: number
-  make(ex: InlineExecutor): { run: () => void, outputs: Tensor[] }
+/** A kernel call: name, arguments, items. */
+export type Call = { [K in KernelName]: readonly [kernel: K, args: KernelArgs<K>, items: number] }[KernelName]
+
+/** Memory of one case. Each method reserves a buffer and returns its address; the buffers are put back to their first contents before each repetition. */
+export interface Stage {
+  /** n f32 of both signs with full significands and exponents low..high (default -3..3). */
+  numbers(n: number, low?: number, high?: number): number
+  /** As numbers, of exponents -18..18, every 16th a zero, subnormal, infinity, NaN or the like. */
+  specials(n: number): number
+  /** n f32 of exponents low..high with 8 significant bits, as bf16. */
+  coarse(n: number, low?: number, high?: number): number
+  /** n u32 below `limit`. */
+  words(n: number, limit: number): number
+  /** n bytes below `limit`. */
+  bytes(n: number, limit: number): number
+  /** The given f32. */
+  constants(...values: number[]): number
+  /** n words of zeros, part of the result. NaNs count as equal. */
+  out(n: number): number
+  /** As out, but no float: every bit counts. */
+  outWords(n: number): number
+  /** Count the n words at ptr as part of the result too (a buffer that calls change in place). Returns ptr. */
+  result(ptr: number, n: number): number
 }
+
+/** Sets up inputs and says what to call. */
+export type Case = (stage: Stage) => readonly Call[]
 
 /** 32 random bits per call (Mulberry32). */
 function generator(seed: number): () => number {
@@ -23,102 +44,77 @@ function generator(seed: number): () => number {
   }
 }
 
-/** Values of exponents -18..18; every 61st is a zero, subnormal, infinity or NaN if `special`. */
-function values(ex: InlineExecutor, seed: number, special: boolean, ...shape: number[]): Tensor {
-  const t = ex.arena.tensor(...shape), bits = ex.arena.u32(t), next = generator(seed)
-  const specials = [0, 0x80000000, 1, 0x807fffff, 0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000]
-  for (let i = 0; i < bits.length; i++) {
-    const x = next()
-    bits[i] = special && i % 61 === 60 ? specials[x & 7]! : (x & 0x807fffff) + (109 + (x >>> 23) % 37 << 23)
+const SPECIALS = [0, 0x80000000, 1, 0x807fffff, 0x800000, 0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000]
+
+/** One case made ready to repeat. */
+class Ready {
+  readonly #ex: InlineExecutor
+  readonly #calls: readonly Call[]
+  readonly #results: { ptr: number, n: number, float: boolean }[] = []
+  readonly #at: number
+  readonly #first: Uint8Array
+
+  constructor(ex: InlineExecutor, make: Case) {
+    this.#ex = ex
+    const { arena } = ex, next = generator(1)
+    const fill = (n: number, word: (i: number) => number) => {
+      const ptr = arena.allocBytes(4 * n)
+      new Uint32Array(arena.memory.buffer, ptr, n).forEach((_, i, words) => { words[i] = word(i) })
+      return ptr
+    }
+    const number = (low: number, high: number) => { const x = next(); return (x & 0x807fffff) + (127 + low + (x >>> 23) % (high - low + 1) << 23) }
+    const result = (ptr: number, n: number, float = true) => { this.#results.push({ ptr, n, float }); return ptr }
+    this.#at = arena.mark()
+    this.#calls = make({
+      numbers: (n, low = -3, high = 3) => fill(n, () => number(low, high)),
+      specials: n => fill(n, i => i % 16 === 15 ? SPECIALS[next() % SPECIALS.length]! : number(-18, 18)),
+      coarse: (n, low = -3, high = 3) => fill(n, () => number(low, high) & 0xffff0000),
+      words: (n, limit) => fill(n, () => next() % limit),
+      bytes: (n, limit) => fill(Math.ceil(n / 4), () => (next() % limit) | (next() % limit) << 8 | (next() % limit) << 16 | (next() % limit) << 24),
+      constants: (...values) => { const ptr = arena.allocBytes(4 * values.length); new Float32Array(arena.memory.buffer, ptr, values.length).set(values); return ptr },
+      out: n => result(fill(n, () => 0), n),
+      outWords: n => result(fill(n, () => 0), n, false),
+      result,
+    })
+    this.#first = arena.u8(this.#at, arena.mark() - this.#at).slice()
   }
-  return t
-}
 
-/** Values of at most 8 significant bits, as bf16, whose products are exact. */
-function coarse(ex: InlineExecutor, seed: number, ...shape: number[]): Tensor {
-  const t = values(ex, seed, false, ...shape)
-  ex.arena.u32(t).forEach((x, i, bits) => { bits[i] = x & 0xffff0000 })
-  return t
-}
-
-/** FNV-1a over words, every NaN alike. */
-function hashOf(ex: InlineExecutor, tensors: Tensor[]): number {
-  let hash = 0x811c9dc5
-  for (const t of tensors) {
-    for (const x of ex.arena.u32(t)) hash = Math.imul(hash ^ ((x & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : x), 0x01000193)
+  /** Run the calls on the first contents; FNV-1a over the words of the results. */
+  run(): number {
+    const { arena } = this.#ex
+    arena.u8(this.#at, this.#first.length).set(this.#first)
+    for (const [kernel, args, items] of this.#calls) this.#ex.call(kernel, args as KernelArgs<typeof kernel>, items)
+    let hash = 0x811c9dc5
+    for (const { ptr, n, float } of this.#results) {
+      for (const x of new Uint32Array(arena.memory.buffer, ptr, n)) hash = Math.imul(hash ^ (float && (x & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : x), 0x01000193)
+    }
+    return hash >>> 0
   }
-  return hash >>> 0
 }
-
-const [M, N, K] = [37, 51, 43]
-
-/** A product with ragged edges; `transA` and `transB` by exchanged strides. */
-const product = (name: string, hash: number, kernel: 'gemm_f32' | 'gemm_exact_f32', fill: (ex: InlineExecutor, seed: number, ...shape: number[]) => Tensor, transA = false, transB = false): Case => ({
-  name, hash,
-  make(ex) {
-    const a = fill(ex, 1, M * K), b = fill(ex, 2, K * N), c = ex.arena.tensor(M, N)
-    const [aRow, aCol] = transA ? [1, M] : [K, 1], [bRow, bCol] = transB ? [1, K] : [N, 1]
-    return {
-      run: () => ex.call(kernel, [a.ptr, aRow, aCol, b.ptr, bRow, bCol, c.ptr, N, M, N, K, 0, 1, 0, 0, 0, 0, 0, 0], Math.ceil(N / 16)),
-      outputs: [c],
-    }
-  },
-})
-
-/** A block-exact product of integers -8 to 7, in blocks of 32 of different powers of two. */
-const blockProduct: Case = {
-  name: 'gemm_block', hash: 0x9e3258cf,
-  make(ex) {
-    const next = generator(5), blocks = 3, size = 32
-    const operand = (rows: number) => {
-      const t = ex.arena.tensor(rows, blocks * size), values = ex.arena.f32(t)
-      for (let i = 0; i < values.length; i++) values[i] = (next() % 16 - 8) * 2 ** (i / size % 7 | 0)
-      return { t, elements: ex.arena.tensor(rows, blocks * size / 2), scales: ex.arena.tensor(rows, blocks) }
-    }
-    const a = operand(M), b = operand(N), c = ex.arena.tensor(M, N)
-    return {
-      run: () => {
-        for (const { t, elements, scales } of [a, b]) ex.call('block_integers', [t.ptr, blocks * size, size, elements.ptr, scales.ptr], t.shape[0]! * blocks)
-        ex.call('gemm_block', [a.elements.ptr, a.scales.ptr, b.elements.ptr, b.scales.ptr, c.ptr, N, M, N, blocks, size, 0], Math.ceil(N / 16))
-      },
-      outputs: [c],
-    }
-  },
-}
-
-const ordinary = (ex: InlineExecutor, seed: number, ...shape: number[]) => values(ex, seed, false, ...shape)
-const withSpecials = (ex: InlineExecutor, seed: number, ...shape: number[]) => values(ex, seed, true, ...shape)
-
-export const cases: readonly Case[] = [
-  product('gemm_f32', 0x2d033d9c, 'gemm_f32', ordinary),
-  product('gemm_f32 of special values', 0x2d8ddf, 'gemm_f32', withSpecials, true),
-  product('gemm_exact_f32', 0x27cdbf45, 'gemm_exact_f32', coarse, false, true),
-  product('gemm_exact_f32 of inexact products', 0x7b6df9ce, 'gemm_exact_f32', withSpecials, true, true),
-  blockProduct,
-]
 
 /** Each case's hash on this core, run once. For the test that pins the hashes. */
 export function hashes(core: CoreModules): Record<string, number> {
   const ex = new InlineExecutor(core)
-  return Object.fromEntries(cases.map(({ name, make }) => {
-    const { run, outputs } = make(ex)
-    run()
-    return [name, hashOf(ex, outputs)]
-  }))
+  return Object.fromEntries(Object.entries(cases).map(([name, make]) => [name, new Ready(ex, make).run()]))
+}
+
+/** Number of cases. */
+export const count = Object.keys(cases).length
+
+/** Names of the cases whose bits are wrong, each run once. */
+export function failures(core: CoreModules): string[] {
+  return Object.entries(hashes(core)).filter(([name, hash]) => hash !== pins[name]).map(([name]) => name)
 }
 
 /** Rounds over all cases: enough work for an engine to optimize what it runs, and to run what it has optimized. */
 const ROUNDS = 8
 
 /** Run every case several times; the name of the first whose bits are wrong, or null. */
-export function selfTest(core: CoreModules, list: readonly Case[] = cases): string | null {
+export function selfTest(core: CoreModules, expected: Readonly<Record<string, number>> = pins): string | null {
   const ex = new InlineExecutor(core)
-  const ready = list.map(({ name, hash, make }) => ({ name, hash, ...make(ex) }))
+  const ready = Object.entries(cases).map(([name, make]) => [name, new Ready(ex, make)] as const)
   for (let round = 0; round < ROUNDS; round++) {
-    for (const { name, hash, run, outputs } of ready) {
-      run()
-      if (hashOf(ex, outputs) !== hash) return name
-    }
+    for (const [name, one] of ready) if (one.run() !== expected[name]) return name
   }
   return null
 }

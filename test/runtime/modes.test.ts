@@ -1,6 +1,12 @@
 // The kernels give the same bits in every mode of the engine that is available: the kernel tests run again in child processes.
 import { spawnSync } from 'node:child_process'
-import { describe, expect, it } from 'vitest'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+
+const cache = mkdtempSync(join(tmpdir(), 'blockscale-modes-'))
+afterAll(() => rmSync(cache, { recursive: true }))
 
 const run = (node: string, ...args: string[]) => {
   const { status, stdout, stderr } = spawnSync(node, args, { encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } })
@@ -22,7 +28,7 @@ for (const node of [process.execPath, ...other ? [other] : []]) {
 
     if (node !== process.execPath) {
       it('the kernel tests pass', () => {
-        const { status, output } = vitest(node, 'test/ops')
+        const { status, output } = vitest(node, 'test/ops', 'test/kernels', 'test/runtime/selftest.test.ts')
         expect(status, output).toBe(0)
       })
     }
@@ -32,13 +38,32 @@ for (const node of [process.execPath, ...other ? [other] : []]) {
         const { enableWide } = await import('./dist/runtime/wide.js')
         const { open } = await import('./dist/runtime/open.js')
         const { describeEngine } = await import('./dist/runtime/engine.js')
-        enableWide(() => 'a kernel')
+        enableWide({ test: () => 'a kernel', cache: null })
         await (await open({ threads: 1 })).close()
         const { wide, simd } = describeEngine()
         console.log(simd, wide)
       `)
       expect(status, output).toBe(0)
       expect(output).toMatch(/^128 off: .* failed the self-test at a kernel$/m)
+    })
+
+    it('a self-test passed is remembered', () => {
+      const folder = mkdtempSync(join(cache, 'home-'))
+      const start = () => script(node, `
+        const { enableWide } = await import('./dist/runtime/wide.js')
+        const { loadModules } = await import('./dist/runtime/module.js')
+        enableWide({ cache: ${JSON.stringify(folder)} })
+        console.log(loadModules().wide)
+      `)
+      expect(start().output).toMatch(/^on: .* passed in \d+ ms$/m)
+      const [file] = readdirSync(folder)
+      // The tile that was timed fastest is part of what is remembered, so another start may test again.
+      for (let i = 0, output = ''; !output.includes('at an earlier start'); i++) {
+        output = start().output
+        expect(output).toMatch(/^on: /m)
+        expect(i).toBeLessThan(10)
+      }
+      expect(file).toMatch(/^self-test-[0-9a-f]{32}$/)
     })
 
     it('open({ wide: true }) works with threads, and is refused once the core is compiled', () => {

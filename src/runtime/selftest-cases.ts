@@ -1,0 +1,226 @@
+// The cases of the self-test (selftest.ts): every kernel that computes, along each path through it that has code of its own. Sizes are small and odd, so
+// that whole vectors and remainders both occur. A new kernel needs a case here; test/runtime/selftest.test.ts names the missing ones and prints the pins.
+import { formats, grid, type FormatName } from '../numerics/formats.ts'
+import type { Call, Case, Stage } from './selftest.ts'
+
+/** Elements of an elementwise case, and rows x columns of a matrix. */
+const n = 67, rows = 5, columns = 37
+
+const each = <T>(list: readonly T[], calls: (item: T) => readonly Call[]): Call[] => list.flatMap(calls)
+
+/** A product [M, K] x [K, N] with ragged edges; transposes by exchanged strides. */
+function product(s: Stage, kernel: 'gemm_f32' | 'gemm_exact_f32', fill: (count: number) => number, transA: boolean, transB: boolean): Call {
+  const [M, N, K] = [37, 51, 43]
+  const a = fill(M * K), b = fill(K * N), [aRow, aCol] = transA ? [1, M] : [K, 1], [bRow, bCol] = transB ? [1, K] : [N, 1]
+  return [kernel, [a, aRow, aCol, b, bRow, bCol, s.out(M * N), N, M, N, K, 0, 1, 0, 0, 0, 0, 0, 0], Math.ceil(N / 16)]
+}
+
+const target = (format: FormatName) => { const { man, emin, emax, max } = grid(formats[format]); return [man, emin, emax, max] as const }
+
+/** Quantizer choices as in assembly/quantize-modes.ts, with 8 scale bits. */
+const choices = (rounding: number, more = 0) => rounding | 8 << 11 | more
+const TORCH = 4 | 8 | 1 << 4, FLUSH = 64, INTENDED = 1 << 7, RELEASED = 2 << 7, rule = (index: number) => index << 9, SIXTEEN = 1 << 16
+
+/** Format, and choices of a quantizer that takes nearest, directed and tied roundings, every scale rule and both bumps. */
+const quantizers: readonly [FormatName, number][] = [
+  ['e4m3', choices(0)], ['e5m2', choices(1, TORCH)], ['e2m1', choices(2, rule(1))], ['e3m2', choices(0, rule(2))], ['int8', choices(1, rule(3))],
+  ['e2m3', choices(0, FLUSH | INTENDED)], ['e4m3', choices(1)], ['e4m3', choices(0, TORCH)],
+]
+const STOCHASTIC = 3
+const seed = [1, 2, 3] as const
+
+export const cases: Readonly<Record<string, Case>> = {
+  copy_f32: s => [['copy_f32', [s.out(n), s.numbers(n)], n], ['copy_rows_f32', [s.out(rows * columns), columns, s.numbers(rows * columns), columns, 33], rows], ['fill_f32', [s.out(n), 1.5], n]],
+  elementwise: s => {
+    const [a, b] = [s.specials(n), s.specials(n)]
+    return [
+      ['add_f32', [a, b, s.out(n)], n], ['sub_f32', [a, b, s.out(n)], n], ['mul_f32', [a, b, s.out(n)], n], ['scale_f32', [a, 0.3, s.out(n)], n],
+      ['axpy_f32', [0.7, a, s.result(s.specials(n), n)], n],
+      ...each([0, 1, 2], (r): Call[] => [['add_row_f32', [s.numbers(rows * columns), s.numbers(columns), s.out(rows * columns), columns, r], rows]]),
+    ]
+  },
+  elementary_f32: s => each([0, 1, 2, 3], kind => [['elementary_f32', [kind, s.numbers(n, -10, 6), s.out(n)], n], ['elementary_f32', [kind, s.specials(n), s.out(n)], n]]),
+
+  gemm_f32: s => each([false, true], a => each([false, true], b => [product(s, 'gemm_f32', count => s.numbers(count, -18, 18), a, b)])),
+  'gemm_f32 of special values': s => [product(s, 'gemm_f32', s.specials, true, false)],
+  gemm_exact_f32: s => each([false, true], a => each([false, true], b => [product(s, 'gemm_exact_f32', count => s.coarse(count, -18, 18), a, b)])),
+  'gemm_exact_f32 of inexact products': s => [product(s, 'gemm_exact_f32', s.specials, true, true)],
+  gemm_block: s => {
+    const [M, N, blocks, size] = [37, 51, 3, 32]
+    const operand = (count: number) => {
+      // Odd multiples of 1/16 up to 1: exponent 0 with the three upper fraction bits, less a common unit.
+      const values = s.constants(...Array.from({ length: count * blocks * size }, (_, i) => (i * 7 % 31 - 15) / 16 * 2 ** (i / size % 5 | 0)))
+      return { values, elements: s.outWords(count * blocks * size / 2), scales: s.out(count * blocks) }
+    }
+    const a = operand(M), b = operand(N)
+    return [
+      ['block_integers', [a.values, blocks * size, size, a.elements, a.scales], M * blocks],
+      ['block_integers', [b.values, blocks * size, size, b.elements, b.scales], N * blocks],
+      ['gemm_block', [a.elements, a.scales, b.elements, b.scales, s.out(M * N), N, M, N, blocks, size, 0], Math.ceil(N / 16)],
+    ]
+  },
+
+  fake_quantize_rows: s => each(quantizers, ([format, c]) => each([s.numbers(3 * 71, -9, 9), s.specials(3 * 71)], src =>
+    [['fake_quantize_rows', [s.out(3 * 71), src, 71, 32, ...target(format), c], 9]])),
+  fake_quantize_columns: s => each(quantizers, ([format, c]) => each([s.numbers(35 * 21, -9, 9), s.specials(35 * 21)], src =>
+    [['fake_quantize_columns', [s.out(35 * 21), src, 35, 21, 32, 64, ...target(format), c], 2]])),
+  fake_quantize_random: s => {
+    const step = s.words(2, 100)
+    return each([0, SIXTEEN], bits => [
+      ['fake_quantize_rows_random', [s.out(3 * 71), s.numbers(3 * 71, -9, 9), 71, 32, ...target('e4m3'), choices(STOCHASTIC, bits), ...seed, step], 9],
+      ['fake_quantize_columns_random', [s.out(35 * 21), s.numbers(35 * 21, -9, 9), 35, 21, 32, 64, ...target('e2m1'), choices(STOCHASTIC, bits), ...seed, step], 2],
+    ])
+  },
+  fake_quantize_released: s => [
+    ['fake_quantize_rows_released', [s.out(3 * 71), s.numbers(3 * 71, -9, 9), 71, 32, ...target('e4m3'), choices(0, RELEASED)], 3],
+    ['fake_quantize_columns_released', [s.out(35 * 21), s.numbers(35 * 21, -9, 9), 35, 21, 32, 64, ...target('e4m3'), choices(1, RELEASED)], 1],
+  ],
+  fake_quantize_tiles: s => each([choices(0), choices(0, RELEASED), choices(STOCHASTIC)], c =>
+    [['fake_quantize_tiles', [s.out(35 * 41), s.numbers(35 * 41, -9, 9), 35, 1, 41, 1, 16, 16, ...target('e4m3'), c, ...seed, s.words(2, 100)], 3]]),
+  round_elements: s => each([choices(0), choices(1), choices(2), choices(1, TORCH), choices(0, FLUSH)], c =>
+    each([[8, 7], [5, 10]] as const, ([exponent, man]) => [['round_elements', [s.out(n), s.specials(n), exponent, man, c], n]])),
+
+  activation: s => {
+    const x = s.numbers(n, -6, 3), odd = s.specials(n), dy = s.numbers(n)
+    return each([0, 1, 2, 3, 4, 5, 6, 7, 8], kind => each(kind === 8 ? [0, 1, 2] : [0, 1, 2, 3], r => [
+      ['activation_forward', [kind, r, 0.01, x, s.out(n)], n], ['activation_forward', [kind, r, 0.01, odd, s.out(n)], n],
+      ...each(r < 2 ? [r, 2] : [2], (back): Call[] => [['activation_backward', [kind, r, back, 0.01, x, dy, s.out(n)], n]]),
+    ]))
+  },
+  swiglu: s => {
+    const x = s.numbers(2 * rows * columns, -6, 3), dy = s.numbers(rows * columns)
+    return each([0, 1, 3], r => [
+      ['swiglu_forward', [r, x, s.out(rows * columns), columns], rows],
+      ...each(r < 2 ? [r, 2] : [2], (back): Call[] => [['swiglu_backward', [r, back, x, dy, s.out(2 * rows * columns), columns], rows]]),
+    ])
+  },
+  norm: s => {
+    const x = s.numbers(rows * columns), dy = s.numbers(rows * columns), gamma = s.numbers(columns, -1, 1), beta = s.numbers(columns)
+    const out = () => s.out(rows * columns)
+    // [first, second, back]: the combinations that have code of their own.
+    const layer = each([[2, 2, 2], [0, 0, 0], [0, 0, 2], [2, 0, 2], [1, 1, 1], [1, 1, 2], [2, 1, 2]] as const, ([first, second, back]): Call[] => {
+      const stats = s.out(2 * rows)
+      return [
+        ['layer_norm_forward', [x, gamma, beta, out(), stats, columns, 1e-5, first, second], rows],
+        ['norm_weight_gradients', [x, dy, stats, s.out(columns), s.out(columns), rows, columns, first, second, back], columns],
+        ['layer_norm_backward', [x, dy, gamma, stats, out(), columns, first, second, back], rows],
+      ]
+    })
+    const rms = each([[2, 2], [0, 0], [0, 2], [1, 1], [1, 2]] as const, ([r, back]): Call[] => {
+      const stats = s.out(2 * rows)
+      return [['rms_norm_forward', [x, gamma, 0, out(), stats, columns, 1e-5, r], rows], ['rms_norm_backward', [x, dy, gamma, stats, out(), columns, r, back], rows]]
+    })
+    return [...layer, ...rms]
+  },
+  attention: s => {
+    const [heads, headDim, context, width] = [2, 10, 7, 8]
+    const scores = s.result(s.numbers(rows * width), rows * width), gradient = s.result(s.numbers(rows * width), rows * width)
+    const other = s.result(s.numbers(rows * width), rows * width), reciprocals = s.out(rows), o = s.result(s.numbers(context * heads * headDim), context * heads * headDim)
+    return [
+      ...each([0, 1], (inverse): Call[] => [['rope_f32', [s.numbers(context * heads * headDim), heads * headDim, s.out(context * heads * headDim), heads * headDim, s.numbers(context * headDim), context, heads, headDim, inverse], context]]),
+      ['causal_softmax', [scores, width, rows, 1, 0.3], rows], ['causal_softmax_backward', [scores, gradient, width, rows, 1, 0.3], rows],
+      ['causal_softmax_torch', [other, width, rows, 1, 0.3, reciprocals], rows],
+      ['scale_heads', [o, s.numbers(heads * context), context, heads, headDim, context, 0], heads * context],
+    ]
+  },
+  embedding: s => {
+    const tokens = s.words(8, rows), table = s.result(s.numbers(rows * columns), rows * columns)
+    return [
+      ['embedding_forward', [table, tokens, s.out(8 * columns), columns], 8], ['embedding_backward', [table, tokens, s.numbers(8 * columns), 8, columns], 3],
+      ['next_tokens', [tokens, s.outWords(8), 4, -1], 2],
+    ]
+  },
+
+  mse_f32: s => [['mse_f32', [s.numbers(4133), s.numbers(4133), 4133, 0.1, s.out(4133), s.outWords(4)], 2]],
+  cross_entropy_f32: s => {
+    const targets = s.words(rows, columns), count = s.outWords(2), partials = s.outWords(4 * rows)
+    return [
+      ['count_targets', [targets, rows, 3, count], 1], ['cross_entropy_f32', [s.numbers(rows * columns), targets, columns, 3, 0.1, count, s.out(rows * columns), partials], rows],
+      ['mean_over_targets', [partials, rows, count, s.outWords(4)], 2],
+    ]
+  },
+  optimizer: s => {
+    const g = s.numbers(n), step = s.constants(0.01, 0.9, 0.99, 0.5), own = (low?: number, high?: number) => s.result(s.numbers(n, low, high), n)
+    const second = s.result(s.constants(...Array.from({ length: n }, (_, i) => i / 16)), n)
+    return [
+      ['adam_f32', [own(), g, own(), second, step, 0.1, 0.999, 0.001, 1e-8, 0.01], n], ['sgd_f32', [own(), g, own(), step, 0.9, 0.01], n],
+      ['clip_scale', [s.constants(0, 4), 1, s.out(1)], 1],
+    ]
+  },
+  reductions: s => {
+    const count = 4133, a = s.numbers(count), b = s.numbers(count), partials = s.outWords(6 * 2 * 2)
+    return [
+      ['moments_f32', [a, count, s.outWords(3 * 2 * 2)], 2], ['comparison_f32', [a, b, count, partials], 2], ['combine_f64', [partials, 2, 6, 4, 3, s.outWords(12)], 6],
+      ['overflow_f32', [a, count, 32, 128, 1.75, s.outWords(8)], 2], ['first_non_finite_f32', [s.specials(99), 99, s.outWords(2)], 1],
+      ...each([0, 1, 2], (r): Call[] => [['column_sum_f32', [s.numbers(rows * columns), s.out(columns), rows, columns, r], columns]]),
+    ]
+  },
+
+  philox: s => [
+    ['philox_words', [s.outWords(4 * 11), 1, 2, 3, s.words(2, 100)], 11], ['philox_uniform_f32', [s.out(n), n, 1, 2, 3, s.words(2, 100)], 5],
+    ['philox_normal_f32', [s.out(n), n, 0.5, 1, 1, 2, 3, s.words(2, 100)], 5],
+  ],
+  mt19937: s => {
+    const state = s.outWords(625)
+    return [['mt19937_seed', [state, 5], 1], ['mt19937_words', [state, s.outWords(700), 700], 1], ['mt19937_skip', [state, 9], 1], ['mt19937_normal_f32', [state, s.out(n), n, 1, 0], 1]]
+  },
+
+  mma: s => {
+    const K = 64, side = (count: number, step: number, split: number) => {
+      const words = s.outWords(count * K), flags = s.outWords(Math.ceil(count * K / step / 4))
+      const call: Call = ['mma_decode', [words, flags, s.bytes(count * K, 256), s.bytes(count * 2, 255), K, K, step, 32, split, 1, 4, 3, 7, 1], count]
+      return { words, flags, call }
+    }
+    const with32 = [side(rows, 32, 0), side(7, 32, 0)] as const, with16 = [side(rows, 16, 0), side(7, 16, 0)] as const, split = [side(rows, 32, 1), side(7, 32, 1)] as const
+    const d = () => s.outWords(rows * 7), c = s.numbers(rows * 7)
+    const [a, b] = with32, [a16, b16] = with16, [as, bs] = split
+    return [
+      a.call, b.call, a16.call, b16.call, as.call, bs.call,
+      ...each([0, 1, 3], (rounding): Call[] => [['mma_fdpa', [d(), c, a.words, a.flags, b.words, b.flags, 7, 2, 32, K, 2, 6, 25, -133, rounding], rows]]),
+      ['mma_split_fp8', [d(), c, as.words, as.flags, bs.words, bs.flags, 7, 2, K, 2, 6, 13, -121, 0], rows],
+      ['mma_e_fdpa', [d(), c, a16.words, a16.flags, b16.words, b16.flags, 7, 4, 16, K, 4, 6], rows],
+      ['mma_ftz_addmul', [d(), c, a16.words, b16.words, 7, 16, 4, K, 3], rows],
+      ...each([0, 1], (grouped): Call[] => [['mma_tr_fdpa', [d(), c, a16.words, a16.flags, b16.words, b16.flags, 7, 4, 16, K, 4, 6, 24, grouped], rows]]),
+    ]
+  },
+  mma_gst_fdpa: s => {
+    const K = 128, side = (count: number) => {
+      const halves = s.outWords(count * K / 4), scales = s.outWords(count * K / 16), flags = s.outWords(Math.ceil(count * K / 64 / 4))
+      const call: Call = ['mma_decode_groups', [halves, scales, flags, s.bytes(count * K, 16), s.bytes(count * K / 16, 120), K, K, 16, 1], count]
+      return { halves, scales, flags, call }
+    }
+    const a = side(rows), b = side(7)
+    return [a.call, b.call, ['mma_gst_fdpa', [s.outWords(rows * 7), s.numbers(rows * 7), a.halves, a.scales, a.flags, b.halves, b.scales, b.flags, 7, 2, K, 2, 35, -143], rows]]
+  },
+}
+
+/** The hash of each case: what `hashes()` gives on an engine in its ordinary mode. */
+export const pins: Readonly<Record<string, number>> = {
+  copy_f32: 0xffd803d3,
+  elementwise: 0x8c170a75,
+  elementary_f32: 0xacf36669,
+  gemm_f32: 0x6cf0526f,
+  'gemm_f32 of special values': 0x9d846152,
+  gemm_exact_f32: 0x66266812,
+  'gemm_exact_f32 of inexact products': 0x05e732dc,
+  gemm_block: 0xc901998c,
+  fake_quantize_rows: 0x4c2eca05,
+  fake_quantize_columns: 0x5baeca85,
+  fake_quantize_random: 0xe142e0e5,
+  fake_quantize_released: 0x8d55c8d5,
+  fake_quantize_tiles: 0x87d187df,
+  round_elements: 0x7894597d,
+  activation: 0x4d8a899d,
+  swiglu: 0x05636bba,
+  norm: 0x3437e615,
+  attention: 0x60d8678c,
+  embedding: 0xd74020f6,
+  mse_f32: 0xc984dce1,
+  cross_entropy_f32: 0xdfbda971,
+  optimizer: 0xcb265021,
+  reductions: 0x1e07377d,
+  philox: 0x5d419f02,
+  mt19937: 0xfe7e43fc,
+  mma: 0x49362d6c,
+  mma_gst_fdpa: 0x410fbd52,
+}
