@@ -1,6 +1,7 @@
 // The cases of the self-test (selftest.ts): every kernel that computes, along each path through it that has code of its own. Sizes are small and odd, so
 // that whole vectors and remainders both occur. A new kernel needs a case here; test/runtime/selftest.test.ts names the missing ones and prints the pins.
-import { formats, grid, type FormatName } from '../numerics/formats.ts'
+import { castPolicies, maxCode, nanCode, overflowCode } from '../numerics/cast.ts'
+import { formats, grid, type Format, type FormatName } from '../numerics/formats.ts'
 import type { Call, Case, Stage } from './selftest.ts'
 
 /** Elements of an elementwise case, and rows x columns of a matrix. */
@@ -26,6 +27,9 @@ const quantizers: readonly [FormatName, number][] = [
   ['e4m3', choices(0)], ['e5m2', choices(1, TORCH)], ['e2m1', choices(2, rule(1))], ['e3m2', choices(0, rule(2))], ['int8', choices(1, rule(3))],
   ['e2m3', choices(0, FLUSH | INTENDED)], ['e4m3', choices(1)], ['e4m3', choices(0, TORCH)],
 ]
+/** bits, kind and largest code, as assembly/codec.ts takes them. */
+const codes = (name: FormatName) => { const f: Format = formats[name]; return [f.bits, f.kind === 'int' ? 1 : f.specials === 'fnuz' ? 2 : 0, maxCode(f)] as const }
+
 const STOCHASTIC = 3
 const seed = [1, 2, 3] as const
 
@@ -79,6 +83,31 @@ export const cases: Readonly<Record<string, Case>> = {
     [['fake_quantize_tiles', [s.out(35 * 41), s.numbers(35 * 41, -9, 9), 35, 1, 41, 1, 16, 16, ...target('e4m3'), c, ...seed, s.words(2, 100)], 3]]),
   round_elements: s => each([choices(0), choices(1), choices(2), choices(1, TORCH), choices(0, FLUSH)], c =>
     each([[8, 7], [5, 10]] as const, ([exponent, man]) => [['round_elements', [s.out(n), s.specials(n), exponent, man, c], n]])),
+
+  codes: s => {
+    const step = s.words(2, 100)
+    return each([['e4m3', choices(0)], ['e2m1', choices(1, rule(1))], ['int8', choices(0)], ['e5m2', choices(STOCHASTIC)]] as const, ([name, c]) => {
+      const { man, emin } = grid(formats[name]), [bits, kind, largest] = codes(name), nan = nanCode(formats[name], 'quiet')
+      const [rowCodes, rowScales, columnCodes, columnScales] = [s.outWords(54), s.outWords(3), s.outWords(184), s.outWords(11)]
+      return [
+        ['quantize_codes_rows', [rowCodes, rowScales, s.specials(3 * 71), 71, 32, ...target(name), c, bits, kind, largest, nan, ...seed, step], 9],
+        ['dequantize_rows', [s.out(3 * 71), rowCodes, rowScales, 71, 32, man, emin, bits, kind, largest], 9],
+        ['quantize_codes_columns', [columnCodes, columnScales, s.numbers(35 * 21, -9, 9), 35, 21, 32, 64, ...target(name), c, bits, kind, largest, nan, ...seed, step], 2],
+        ['dequantize_columns', [s.out(35 * 21), columnCodes, columnScales, 35, 21, 32, 64, man, emin, bits, kind, largest], 2],
+      ]
+    })
+  },
+  casts: s => {
+    const policy = castPolicies['ptx-satfinite']
+    return each(['e4m3', 'e5m2fnuz', 'int8', 'bf16'] as const, name => {
+      const f: Format = formats[name], { man, emin } = grid(f), [bits, kind, largest] = codes(name), width = bits > 8 ? 2 : 1, out = s.outWords(n)
+      return [
+        ['encode_f32', [out, s.specials(n), width, ...target(name), choices(0), bits, kind, largest, overflowCode(f, policy), nanCode(f, policy.nan), nanCode(f, policy.nan, true)], n],
+        ['decode_f32', [s.out(n), s.bytes(n * width, 256), width, man, emin, bits, kind, largest], n],
+        ...each([0, 1, 2], (how): Call[] => [['encode_e8m0_f32', [s.outWords(n), s.specials(n), how], n]]),
+      ]
+    })
+  },
 
   activation: s => {
     const x = s.numbers(n, -6, 3), odd = s.specials(n), dy = s.numbers(n)
@@ -210,6 +239,8 @@ export const pins: Readonly<Record<string, number>> = {
   fake_quantize_released: 0x8d55c8d5,
   fake_quantize_tiles: 0x87d187df,
   round_elements: 0x7894597d,
+  codes: 0xd5ccd224,
+  casts: 0x6c062a47,
   activation: 0x4d8a899d,
   swiglu: 0x05636bba,
   norm: 0x3437e615,
