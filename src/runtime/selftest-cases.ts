@@ -84,6 +84,10 @@ export const cases: Readonly<Record<string, Case>> = {
   round_elements: s => each([choices(0), choices(1), choices(2), choices(1, TORCH), choices(0, FLUSH)], c =>
     each([[8, 7], [5, 10]] as const, ([exponent, man]) => [['round_elements', [s.out(n), s.specials(n), exponent, man, c], n]])),
 
+  hadamard: s => {
+    const signs = s.constants(...Array.from({ length: 16 }, (_, i) => i % 3 ? 1 : -1))
+    return [['hadamard_rows', [s.out(64), s.numbers(64), 16, signs, 0.25], 4], ['hadamard_columns', [s.out(32 * 13), s.numbers(32 * 13), 16, 13, signs, 0.25], 2]]
+  },
   codes: s => {
     const step = s.words(2, 100)
     return each([['e4m3', choices(0)], ['e2m1', choices(1, rule(1))], ['int8', choices(0)], ['e5m2', choices(STOCHASTIC)]] as const, ([name, c]) => {
@@ -239,6 +243,7 @@ export const pins: Readonly<Record<string, number>> = {
   fake_quantize_released: 0x8d55c8d5,
   fake_quantize_tiles: 0x87d187df,
   round_elements: 0x7894597d,
+  hadamard: 0x3dc79da7,
   codes: 0xd5ccd224,
   casts: 0x6c062a47,
   activation: 0x4d8a899d,
