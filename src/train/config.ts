@@ -153,7 +153,6 @@ function schemeRules(key: string, s: PrecisionScheme): [boolean, string, unknown
     [s.layerNorm !== 'mx' || (weight !== null && weight !== 'bf16'), `${key}.layerNorm`, s.layerNorm, `needs a block format in ${key}.forward.weight, which is ${weight}`],
     [s.bump === 'none' || s.scaleRule === 'floor', `${key}.bump`, s.bump, `needs ${key}.scaleRule floor, which is ${s.scaleRule}`],
     [s.bump !== 'as-released' || formats.every(f => f === 'e4m3'), `${key}.bump`, s.bump, `needs e4m3 for every operand, as the released code does; found ${formats.find(f => f !== 'e4m3')}`],
-    [s.hadamard === 'none', `${key}.hadamard`, s.hadamard, 'is not implemented, use none'],
     [s.hadamard === 'none' || Number.isInteger(Math.log2(s.blockSize)), `${key}.hadamard`, s.hadamard, `needs a power of two as ${key}.blockSize, which is ${s.blockSize}`],
   ]
 }
