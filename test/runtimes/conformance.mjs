@@ -5,6 +5,7 @@ import { gemm } from '../../dist/ops/gemm.js'
 import { decodeOperand, mma } from '../../dist/ops/mma.js'
 import { fakeQuantize, roundElements } from '../../dist/ops/quantize.js'
 import { StudentTeacherData } from '../../dist/data/student-teacher.js'
+import { TorchGenerator } from '../../dist/data/torch-random.js'
 import { Overlay } from '../../dist/runtime/overlay.js'
 import { Program } from '../../dist/runtime/program.js'
 import { Arm, studentShape } from '../../dist/train/arm.js'
@@ -85,7 +86,7 @@ const parts = {
 /** 20 steps of a small student under a precision scheme: its weights at the end. */
 async function train(executor, precision) {
   const config = parseConfig({ model: { depth: 2, width: 32 }, batch: 64, steps: 20, precision, baseline: null, validation: { every: 0, batches: 1, batchSize: 1 } })
-  const values = new StepValues(executor.arena)
+  const values = new StepValues(executor.arena, n => new TorchGenerator(executor, config.seed).words(n))
   const data = new StudentTeacherData(executor, config, studentShape(config), values)
   const arm = new Arm(executor, 'studied', config.precision, config, data, values)
   arm.params.import(executor.arena, data.initialWeights)
