@@ -124,5 +124,5 @@ export class StudentTeacher implements Task {
     this.#data.restoreRandomState(new Map(Object.entries(tensors).filter(([name]) => name.startsWith('random.')).map(([name, t]) => [name.slice('random.'.length), t.data as Uint32Array])))
   }
 
-  weightsHash(): string { return hashWeights(this.executor.arena, this.#arms) }
+  weightsHash(): Promise<string> { return hashWeights(this.executor.arena, this.#arms) }
 }

@@ -1,6 +1,5 @@
 // What the trainer needs of an experiment, and nothing more: the student-teacher pair (student-teacher.ts) is one, a language model another.
 // A task owns the memory and the programs of its arms; the trainer (trainer.ts) owns the walk over steps, the run directory and the checkpoints.
-import { createHash } from 'node:crypto'
 import { UsageError } from '../errors.ts'
 import { ParameterVector } from '../model/parameters.ts'
 import type { Executor } from '../runtime/executor.ts'
@@ -36,7 +35,7 @@ export interface Task {
   /** The opposite of save. `what` names the checkpoint in errors. Throws UsageError if something is missing or has another shape. */
   restore(tensors: Checkpoint['tensors'], what: string): void
   /** SHA-256 over all arms' weights. */
-  weightsHash(): string
+  weightsHash(): Promise<string>
 }
 
 /** Is something with interval `every` (0 = never) due after `step` completed steps? */
@@ -65,13 +64,13 @@ export function restoreArms(arena: Arena, arms: readonly Saved[], tensors: Check
   }
 }
 
-/** SHA-256 over arms' weights in order, NaN made canonical: equal for equal training, whatever ran it. */
-export function hashWeights(arena: Arena, arms: readonly { name: ArmName, params: ParameterVector }[]): string {
-  const hash = createHash('sha256')
-  for (const { name: arm, params } of arms) for (const [name, { values }] of params.export(arena)) {
+/** SHA-256 over arms' names and weights in order, NaN made canonical: equal for equal training, whatever ran it. */
+export async function hashWeights(arena: Arena, arms: readonly { name: ArmName, params: ParameterVector }[]): Promise<string> {
+  const parts = arms.flatMap(({ name: arm, params }) => [...params.export(arena)].flatMap(([name, { values }]) => {
     const bits = new Uint32Array(values.buffer)
     for (let i = 0; i < bits.length; i++) if (Number.isNaN(values[i])) bits[i] = 0x7fc00000
-    hash.update(`${arm}.${name}`).update(bits)
-  }
-  return hash.digest('hex')
+    return [new TextEncoder().encode(`${arm}.${name}`), new Uint8Array(bits.buffer)]
+  }))
+  const digest = await crypto.subtle.digest('SHA-256', await new Blob(parts as BlobPart[]).arrayBuffer())
+  return Array.from(new Uint8Array(digest), byte => byte.toString(16).padStart(2, '0')).join('')
 }

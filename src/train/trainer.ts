@@ -88,7 +88,7 @@ class Walk {
     if (!finished && this.#done > this.#first) this.#checkpoint('interrupted')
     const summary: RunSummary = {
       directory: this.#run.path, steps: this.#done, finished, loss: this.#losses(), validation: this.#validation,
-      seconds: (performance.now() - this.#started) / 1e3, weightsHash: task.weightsHash(),
+      seconds: (performance.now() - this.#started) / 1e3, weightsHash: await task.weightsHash(),
     }
     if (finished) {
       this.#event('finished', `weights ${summary.weightsHash}`)
