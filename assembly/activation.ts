@@ -1,16 +1,17 @@
 // Activation functions and their derivatives, elementwise.
 // Two families of formulas:
-//   EXACT   plain f32: gelu = x Phi(x) (erf), silu = x sigmoid(x), ...
+//   Exact   plain f32: gelu = x Phi(x) (erf), silu = x sigmoid(x), ...
 //   chain   microxcaling's operators (microsoft/microxcaling 7bc4195, mx/activations.py): every primitive step is followed by Q, the rounding to bf16.
-//           Its gelu is x sigmoid(1.59375 (x + 0.044677734 x^3)), never erf. With Q = identity (NONE) the chain's formula is computed in plain f32.
+//           Its gelu is x sigmoid(1.59375 (x + 0.044677734 x^3)), never erf. With Q = identity (None) the chain's formula is computed in plain f32.
 // What would surprise: relu and relu6 round neither their input nor the incoming gradient before the mask, only the result.
-// A backward chain may be unrounded (NONE) over a rounded forward one: it then uses the forward's rounded intermediates, and x unrounded.
-import { AWAY, EVEN, NONE, round, roundStep } from './bf16'
+// A backward chain may be unrounded (None) over a rounded forward one: it then uses the forward's rounded intermediates, and x unrounded.
+import { AWAY, Away, EVEN, Even, NONE, None, rounded, step } from './bf16'
 import { loadPart, storePart } from './lanes'
 import { bell, density, exp, tail, tailArgument, tanh as tanhOf } from './math'
 
-/** Beside AWAY, EVEN and NONE: the exact formulas. */
-const EXACT: i32 = 3
+// Functions and roundings are types here (bf16.ts says why): `kind` and `rounding` numbers choose among functions compiled for each.
+/** Beside Away, Even and None: the exact formulas, unrounded. */
+class Exact {}
 
 const LINEAR: i32 = 0
 const RELU: i32 = 1
@@ -20,8 +21,16 @@ const GELU: i32 = 4
 const SILU: i32 = 5
 const SIGMOID: i32 = 6
 const TANH: i32 = 7
+
+class Relu {}
+class Relu6 {}
+class LeakyRelu {}
+class Gelu {}
+class Silu {}
+class Sigmoid {}
+class Tanh {}
 /** gelu by the first-order form x sigmoid(1.703125 x). */
-const GELU_FIRST_ORDER: i32 = 8
+class GeluFirstOrder {}
 
 // @ts-ignore: decorator
 @inline
@@ -40,46 +49,43 @@ const C = memory.data<f32>([
 /** Q(1 / Q(Q(exp -x) + 1)) for rounded x. */
 // @ts-ignore: decorator
 @inline
-function logistic(x: v128, r: i32): v128 {
-  const e = roundStep(exp(f32x4.neg(x)), r)
-  return roundStep(f32x4.div(at(C, 1), roundStep(f32x4.add(e, at(C, 1)), r)), r)
+function logistic<R>(x: v128): v128 {
+  const e = step<R>(exp(f32x4.neg(x)))
+  return step<R>(f32x4.div(at(C, 1), step<R>(f32x4.add(e, at(C, 1)))))
 }
 
 /** The gate of the chain's gelu: sigmoid of a cubic (or linear) argument in rounded x. */
 // @ts-ignore: decorator
 @inline
-function gate(x: v128, r: i32, firstOrder: bool): v128 {
-  if (firstOrder) return logistic(roundStep(f32x4.mul(x, at(C, 6)), r), r)
-  const cube = roundStep(f32x4.mul(roundStep(f32x4.mul(x, x), r), x), r)
-  const inner = roundStep(f32x4.add(roundStep(f32x4.mul(cube, at(C, 4)), r), x), r)
-  return logistic(roundStep(f32x4.mul(inner, at(C, 3)), r), r)
+function gate<Kind, R>(x: v128): v128 {
+  if (idof<Kind>() == idof<GeluFirstOrder>()) return logistic<R>(step<R>(f32x4.mul(x, at(C, 6))))
+  const cube = step<R>(f32x4.mul(step<R>(f32x4.mul(x, x)), x))
+  const inner = step<R>(f32x4.add(step<R>(f32x4.mul(cube, at(C, 4))), x))
+  return logistic<R>(step<R>(f32x4.mul(inner, at(C, 3))))
 }
 
 // @ts-ignore: decorator
 @inline
-function forward(kind: i32, r: i32, slope: v128, raw: v128): v128 {
-  if (kind == LINEAR) return raw
-  if (kind == GELU && r == EXACT) {
+function forward<Kind, R>(slope: v128, raw: v128): v128 {
+  if (idof<Kind>() == idof<Gelu>() && idof<R>() == idof<Exact>()) {
     const t = tailArgument(raw)
     return f32x4.sub(f32x4.pmax(raw, at(C, 0)), f32x4.mul(t, tail(t, bell(t))))
   }
-  const q = r == EXACT ? NONE : r
-  if (kind == RELU) return round(f32x4.pmax(raw, at(C, 0)), q)
-  if (kind == RELU6) return round(f32x4.pmin(f32x4.pmax(raw, at(C, 0)), at(C, 2)), q)
-  const x = round(raw, q)
-  if (kind == LEAKY_RELU) return round(v128.bitselect(f32x4.mul(x, slope), x, f32x4.lt(x, at(C, 0))), q)
-  if (kind == SILU) return roundStep(f32x4.mul(x, logistic(x, q)), q)
-  if (kind == SIGMOID) return logistic(x, q)
-  if (kind == TANH) return roundStep(tanhOf(x), q)
-  return roundStep(f32x4.mul(x, gate(x, q, kind == GELU_FIRST_ORDER)), q)
+  if (idof<Kind>() == idof<Relu>()) return rounded<R>(f32x4.pmax(raw, at(C, 0)))
+  if (idof<Kind>() == idof<Relu6>()) return rounded<R>(f32x4.pmin(f32x4.pmax(raw, at(C, 0)), at(C, 2)))
+  const x = rounded<R>(raw)
+  if (idof<Kind>() == idof<LeakyRelu>()) return rounded<R>(v128.bitselect(f32x4.mul(x, slope), x, f32x4.lt(x, at(C, 0))))
+  if (idof<Kind>() == idof<Silu>()) return step<R>(f32x4.mul(x, logistic<R>(x)))
+  if (idof<Kind>() == idof<Sigmoid>()) return logistic<R>(x)
+  if (idof<Kind>() == idof<Tanh>()) return step<R>(tanhOf(x))
+  return step<R>(f32x4.mul(x, gate<Kind, R>(x)))
 }
 
-/** `r`: rounding of the forward pass, `b`: of the backward pass (NONE or r). */
+/** `R`: rounding of the forward pass, `B`: of the backward pass (None or R). */
 // @ts-ignore: decorator
 @inline
-function backward(kind: i32, r: i32, b: i32, slope: v128, raw: v128, gradient: v128): v128 {
-  if (kind == LINEAR) return gradient
-  if (kind == GELU && r == EXACT) {
+function backward<Kind, R, B>(slope: v128, raw: v128, gradient: v128): v128 {
+  if (idof<Kind>() == idof<Gelu>() && idof<R>() == idof<Exact>()) {
     const t = tailArgument(raw)
     const e = bell(t)
     const below = tail(t, e)
@@ -87,148 +93,125 @@ function backward(kind: i32, r: i32, b: i32, slope: v128, raw: v128, gradient: v
     const x = v128.bitselect(f32x4.neg(t), t, f32x4.lt(raw, at(C, 0)))
     return f32x4.mul(gradient, f32x4.add(phi, f32x4.mul(x, density(e))))
   }
-  const q = r == EXACT ? NONE : r
-  const y = forward(kind, r, slope, raw)
-  if (kind == RELU) return round(v128.and(gradient, f32x4.gt(y, at(C, 0))), b)
-  if (kind == RELU6) return round(v128.and(gradient, v128.and(f32x4.gt(y, at(C, 0)), f32x4.lt(y, at(C, 2)))), b)
-  const g = round(gradient, b)
-  if (kind == LEAKY_RELU) return v128.bitselect(g, round(f32x4.mul(g, slope), b), f32x4.gt(y, at(C, 0)))
-  if (kind == SIGMOID) return roundStep(f32x4.mul(roundStep(f32x4.mul(y, roundStep(f32x4.sub(at(C, 1), y), b)), b), g), b)
-  if (kind == TANH) return roundStep(f32x4.mul(roundStep(f32x4.sub(at(C, 1), roundStep(f32x4.mul(y, y), b)), b), g), b)
-  if (kind == SILU) {
-    const s = logistic(round(raw, q), q)
-    return roundStep(f32x4.mul(roundStep(f32x4.add(s, roundStep(f32x4.mul(y, roundStep(f32x4.sub(at(C, 1), s), b)), b)), b), g), b)
+  const y = forward<Kind, R>(slope, raw)
+  if (idof<Kind>() == idof<Relu>()) return rounded<B>(v128.and(gradient, f32x4.gt(y, at(C, 0))))
+  if (idof<Kind>() == idof<Relu6>()) return rounded<B>(v128.and(gradient, v128.and(f32x4.gt(y, at(C, 0)), f32x4.lt(y, at(C, 2)))))
+  const g = rounded<B>(gradient)
+  if (idof<Kind>() == idof<LeakyRelu>()) return v128.bitselect(g, rounded<B>(f32x4.mul(g, slope)), f32x4.gt(y, at(C, 0)))
+  if (idof<Kind>() == idof<Sigmoid>()) return step<B>(f32x4.mul(step<B>(f32x4.mul(y, step<B>(f32x4.sub(at(C, 1), y)))), g))
+  if (idof<Kind>() == idof<Tanh>()) return step<B>(f32x4.mul(step<B>(f32x4.sub(at(C, 1), step<B>(f32x4.mul(y, y)))), g))
+  if (idof<Kind>() == idof<Silu>()) {
+    const s = logistic<R>(rounded<R>(raw))
+    return step<B>(f32x4.mul(step<B>(f32x4.add(s, step<B>(f32x4.mul(y, step<B>(f32x4.sub(at(C, 1), s)))))), g))
   }
-  const phi = gate(round(raw, q), q, kind == GELU_FIRST_ORDER), x = round(raw, b)
-  let c = roundStep(f32x4.mul(phi, roundStep(f32x4.sub(at(C, 1), phi), b)), b)
-  if (kind == GELU_FIRST_ORDER) c = roundStep(f32x4.mul(at(C, 6), c), b)
+  const phi = gate<Kind, R>(rounded<R>(raw)), x = rounded<B>(raw)
+  let c = step<B>(f32x4.mul(phi, step<B>(f32x4.sub(at(C, 1), phi))))
+  if (idof<Kind>() == idof<GeluFirstOrder>()) c = step<B>(f32x4.mul(at(C, 6), c))
   else {
-    const k = roundStep(f32x4.add(at(C, 3), roundStep(f32x4.mul(at(C, 5), roundStep(f32x4.mul(x, x), b)), b)), b)
-    c = roundStep(f32x4.mul(k, c), b)
+    const k = step<B>(f32x4.add(at(C, 3), step<B>(f32x4.mul(at(C, 5), step<B>(f32x4.mul(x, x))))))
+    c = step<B>(f32x4.mul(k, c))
   }
-  return roundStep(f32x4.mul(roundStep(f32x4.add(phi, roundStep(f32x4.mul(x, c), b)), b), g), b)
+  return step<B>(f32x4.mul(step<B>(f32x4.add(phi, step<B>(f32x4.mul(x, c)))), g))
 }
 
 // @ts-ignore: decorator
 @inline
-function forwardLoop(kind: i32, r: i32, slope: f32, x: usize, y: usize, begin: i32, end: i32): void {
+function forwardLoop<Kind, R>(slope: f32, x: usize, y: usize, begin: i32, end: i32): void {
   const s = f32x4.splat(slope)
   let i = begin
-  for (; i + 4 <= end; i += 4) v128.store(y + (<usize>i << 2), forward(kind, r, s, v128.load(x + (<usize>i << 2))))
+  for (; i + 4 <= end; i += 4) v128.store(y + (<usize>i << 2), forward<Kind, R>(s, v128.load(x + (<usize>i << 2))))
   const rest = end - i
-  if (rest > 0) storePart(y + (<usize>i << 2), forward(kind, r, s, loadPart(x + (<usize>i << 2), rest)), rest)
+  if (rest > 0) storePart(y + (<usize>i << 2), forward<Kind, R>(s, loadPart(x + (<usize>i << 2), rest)), rest)
 }
 
 // @ts-ignore: decorator
 @inline
-function backwardLoop(kind: i32, r: i32, b: i32, slope: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void {
+function backwardLoop<Kind, R, B>(slope: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void {
   const s = f32x4.splat(slope)
   let i = begin
   for (; i + 4 <= end; i += 4) {
     const o = <usize>i << 2
-    v128.store(dx + o, backward(kind, r, b, s, v128.load(x + o), v128.load(dy + o)))
+    v128.store(dx + o, backward<Kind, R, B>(s, v128.load(x + o), v128.load(dy + o)))
   }
   const rest = end - i, o = <usize>i << 2
-  if (rest > 0) storePart(dx + o, backward(kind, r, b, s, loadPart(x + o, rest), loadPart(dy + o, rest)), rest)
+  if (rest > 0) storePart(dx + o, backward<Kind, R, B>(s, loadPart(x + o, rest), loadPart(dy + o, rest)), rest)
 }
 
 // One compiled loop per function and rounding: a non-inlined function per activation keeps each small enough to compile fast.
-// @ts-ignore: decorator
-@inline
-function forwardRoundings(kind: i32, r: i32, slope: f32, x: usize, y: usize, begin: i32, end: i32): void {
-  if (r == AWAY) forwardLoop(kind, AWAY, slope, x, y, begin, end)
-  else if (r == EVEN) forwardLoop(kind, EVEN, slope, x, y, begin, end)
-  else if (r == NONE && (kind == GELU || kind == GELU_FIRST_ORDER)) forwardLoop(kind, NONE, slope, x, y, begin, end)
-  else forwardLoop(kind, EXACT, slope, x, y, begin, end)
+function forwardRoundings<Kind>(r: i32, slope: f32, x: usize, y: usize, begin: i32, end: i32): void {
+  if (r == AWAY) forwardLoop<Kind, Away>(slope, x, y, begin, end)
+  else if (r == EVEN) forwardLoop<Kind, Even>(slope, x, y, begin, end)
+  else if (r == NONE && (idof<Kind>() == idof<Gelu>() || idof<Kind>() == idof<GeluFirstOrder>())) forwardLoop<Kind, None>(slope, x, y, begin, end)
+  else forwardLoop<Kind, Exact>(slope, x, y, begin, end)
 }
 
-// @ts-ignore: decorator
-@inline
-function backwardRoundings(kind: i32, r: i32, b: i32, slope: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void {
+function backwardRoundings<Kind>(r: i32, b: i32, slope: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void {
   if (r == AWAY) {
-    if (b == AWAY) backwardLoop(kind, AWAY, AWAY, slope, x, dy, dx, begin, end)
-    else backwardLoop(kind, AWAY, NONE, slope, x, dy, dx, begin, end)
+    if (b == AWAY) backwardLoop<Kind, Away, Away>(slope, x, dy, dx, begin, end)
+    else backwardLoop<Kind, Away, None>(slope, x, dy, dx, begin, end)
   } else if (r == EVEN) {
-    if (b == EVEN) backwardLoop(kind, EVEN, EVEN, slope, x, dy, dx, begin, end)
-    else backwardLoop(kind, EVEN, NONE, slope, x, dy, dx, begin, end)
-  } else if (r == NONE && (kind == GELU || kind == GELU_FIRST_ORDER)) backwardLoop(kind, NONE, NONE, slope, x, dy, dx, begin, end)
-  else backwardLoop(kind, EXACT, NONE, slope, x, dy, dx, begin, end)
+    if (b == EVEN) backwardLoop<Kind, Even, Even>(slope, x, dy, dx, begin, end)
+    else backwardLoop<Kind, Even, None>(slope, x, dy, dx, begin, end)
+  } else if (r == NONE && (idof<Kind>() == idof<Gelu>() || idof<Kind>() == idof<GeluFirstOrder>())) backwardLoop<Kind, None, None>(slope, x, dy, dx, begin, end)
+  else backwardLoop<Kind, Exact, None>(slope, x, dy, dx, begin, end)
 }
-
-function relu(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(RELU, r, s, x, y, begin, end) }
-function relu6(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(RELU6, r, s, x, y, begin, end) }
-function leakyRelu(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(LEAKY_RELU, r, s, x, y, begin, end) }
-function gelu(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(GELU, r, s, x, y, begin, end) }
-function silu(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(SILU, r, s, x, y, begin, end) }
-function sigmoid(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(SIGMOID, r, s, x, y, begin, end) }
-function tanh(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(TANH, r, s, x, y, begin, end) }
-function geluFirstOrder(r: i32, s: f32, x: usize, y: usize, begin: i32, end: i32): void { forwardRoundings(GELU_FIRST_ORDER, r, s, x, y, begin, end) }
 
 /** y = activation(x). `kind` and `rounding` as in src/ops/activation.ts; `slope` for leaky relu only. Items: elements. */
 export function activation_forward(kind: i32, rounding: i32, slope: f32, x: usize, y: usize, begin: i32, end: i32): void {
   if (kind == LINEAR) memory.copy(y + (<usize>begin << 2), x + (<usize>begin << 2), <usize>(end - begin) << 2)
-  else if (kind == RELU) relu(rounding, slope, x, y, begin, end)
-  else if (kind == RELU6) relu6(rounding, slope, x, y, begin, end)
-  else if (kind == LEAKY_RELU) leakyRelu(rounding, slope, x, y, begin, end)
-  else if (kind == GELU) gelu(rounding, slope, x, y, begin, end)
-  else if (kind == SILU) silu(rounding, slope, x, y, begin, end)
-  else if (kind == SIGMOID) sigmoid(rounding, slope, x, y, begin, end)
-  else if (kind == TANH) tanh(rounding, slope, x, y, begin, end)
-  else geluFirstOrder(rounding, slope, x, y, begin, end)
+  else if (kind == RELU) forwardRoundings<Relu>(rounding, slope, x, y, begin, end)
+  else if (kind == RELU6) forwardRoundings<Relu6>(rounding, slope, x, y, begin, end)
+  else if (kind == LEAKY_RELU) forwardRoundings<LeakyRelu>(rounding, slope, x, y, begin, end)
+  else if (kind == GELU) forwardRoundings<Gelu>(rounding, slope, x, y, begin, end)
+  else if (kind == SILU) forwardRoundings<Silu>(rounding, slope, x, y, begin, end)
+  else if (kind == SIGMOID) forwardRoundings<Sigmoid>(rounding, slope, x, y, begin, end)
+  else if (kind == TANH) forwardRoundings<Tanh>(rounding, slope, x, y, begin, end)
+  else forwardRoundings<GeluFirstOrder>(rounding, slope, x, y, begin, end)
 }
-
-function reluBack(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(RELU, r, b, s, x, dy, dx, begin, end) }
-function relu6Back(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(RELU6, r, b, s, x, dy, dx, begin, end) }
-function leakyReluBack(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(LEAKY_RELU, r, b, s, x, dy, dx, begin, end) }
-function geluBack(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(GELU, r, b, s, x, dy, dx, begin, end) }
-function siluBack(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(SILU, r, b, s, x, dy, dx, begin, end) }
-function sigmoidBack(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(SIGMOID, r, b, s, x, dy, dx, begin, end) }
-function tanhBack(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(TANH, r, b, s, x, dy, dx, begin, end) }
-function geluFirstOrderBack(r: i32, b: i32, s: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void { backwardRoundings(GELU_FIRST_ORDER, r, b, s, x, dy, dx, begin, end) }
 
 /** dx = dy activation'(x), everything recomputed from x. dx may be dy. Items: elements. */
 export function activation_backward(kind: i32, rounding: i32, backwardRounding: i32, slope: f32, x: usize, dy: usize, dx: usize, begin: i32, end: i32): void {
   if (kind == LINEAR) memory.copy(dx + (<usize>begin << 2), dy + (<usize>begin << 2), <usize>(end - begin) << 2)
-  else if (kind == RELU) reluBack(rounding, backwardRounding, slope, x, dy, dx, begin, end)
-  else if (kind == RELU6) relu6Back(rounding, backwardRounding, slope, x, dy, dx, begin, end)
-  else if (kind == LEAKY_RELU) leakyReluBack(rounding, backwardRounding, slope, x, dy, dx, begin, end)
-  else if (kind == GELU) geluBack(rounding, backwardRounding, slope, x, dy, dx, begin, end)
-  else if (kind == SILU) siluBack(rounding, backwardRounding, slope, x, dy, dx, begin, end)
-  else if (kind == SIGMOID) sigmoidBack(rounding, backwardRounding, slope, x, dy, dx, begin, end)
-  else if (kind == TANH) tanhBack(rounding, backwardRounding, slope, x, dy, dx, begin, end)
-  else geluFirstOrderBack(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else if (kind == RELU) backwardRoundings<Relu>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else if (kind == RELU6) backwardRoundings<Relu6>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else if (kind == LEAKY_RELU) backwardRoundings<LeakyRelu>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else if (kind == GELU) backwardRoundings<Gelu>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else if (kind == SILU) backwardRoundings<Silu>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else if (kind == SIGMOID) backwardRoundings<Sigmoid>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else if (kind == TANH) backwardRoundings<Tanh>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
+  else backwardRoundings<GeluFirstOrder>(rounding, backwardRounding, slope, x, dy, dx, begin, end)
 }
 
 /** Columns [0, width) of one row of the gated product y = a silu(b), where a row of x is a then b. */
 // @ts-ignore: decorator
 @inline
-function gatedRow(r: i32, x: usize, y: usize, width: i32): void {
+function gatedRow<R>(x: usize, y: usize, width: i32): void {
   const none = f32x4.splat(0), b = x + (<usize>width << 2)
   let i = 0
   for (; i + 4 <= width; i += 4) {
     const o = <usize>i << 2
-    v128.store(y + o, f32x4.mul(v128.load(x + o), forward(SILU, r, none, v128.load(b + o))))
+    v128.store(y + o, f32x4.mul(v128.load(x + o), forward<Silu, R>(none, v128.load(b + o))))
   }
   const rest = width - i, o = <usize>i << 2
-  if (rest > 0) storePart(y + o, f32x4.mul(loadPart(x + o, rest), forward(SILU, r, none, loadPart(b + o, rest))), rest)
+  if (rest > 0) storePart(y + o, f32x4.mul(loadPart(x + o, rest), forward<Silu, R>(none, loadPart(b + o, rest))), rest)
 }
 
 // @ts-ignore: decorator
 @inline
-function gatedRowBack(r: i32, back: i32, x: usize, dy: usize, dx: usize, width: i32): void {
+function gatedRowBack<R, B>(x: usize, dy: usize, dx: usize, width: i32): void {
   const none = f32x4.splat(0), half = <usize>width << 2
   let i = 0
   for (; i + 4 <= width; i += 4) {
     const o = <usize>i << 2
     const a = v128.load(x + o), b = v128.load(x + half + o), g = v128.load(dy + o)
-    v128.store(dx + o, f32x4.mul(g, forward(SILU, r, none, b)))
-    v128.store(dx + half + o, backward(SILU, r, back, none, b, f32x4.mul(g, a)))
+    v128.store(dx + o, f32x4.mul(g, forward<Silu, R>(none, b)))
+    v128.store(dx + half + o, backward<Silu, R, B>(none, b, f32x4.mul(g, a)))
   }
   const rest = width - i, o = <usize>i << 2
   if (rest > 0) {
     const a = loadPart(x + o, rest), b = loadPart(x + half + o, rest), g = loadPart(dy + o, rest)
-    storePart(dx + o, f32x4.mul(g, forward(SILU, r, none, b)), rest)
-    storePart(dx + half + o, backward(SILU, r, back, none, b, f32x4.mul(g, a)), rest)
+    storePart(dx + o, f32x4.mul(g, forward<Silu, R>(none, b)), rest)
+    storePart(dx + half + o, backward<Silu, R, B>(none, b, f32x4.mul(g, a)), rest)
   }
 }
 
@@ -236,9 +219,9 @@ function gatedRowBack(r: i32, back: i32, x: usize, dy: usize, dx: usize, width: 
 export function swiglu_forward(rounding: i32, x: usize, y: usize, width: i32, begin: i32, end: i32): void {
   for (let row = begin; row < end; row++) {
     const from = x + (<usize>row * <usize>width << 3), to = y + (<usize>row * <usize>width << 2)
-    if (rounding == AWAY) gatedRow(AWAY, from, to, width)
-    else if (rounding == EVEN) gatedRow(EVEN, from, to, width)
-    else gatedRow(EXACT, from, to, width)
+    if (rounding == AWAY) gatedRow<Away>(from, to, width)
+    else if (rounding == EVEN) gatedRow<Even>(from, to, width)
+    else gatedRow<Exact>(from, to, width)
   }
 }
 
@@ -247,11 +230,11 @@ export function swiglu_backward(rounding: i32, backwardRounding: i32, x: usize, 
   for (let row = begin; row < end; row++) {
     const from = x + (<usize>row * <usize>width << 3), to = dx + (<usize>row * <usize>width << 3), g = dy + (<usize>row * <usize>width << 2)
     if (rounding == AWAY) {
-      if (backwardRounding == AWAY) gatedRowBack(AWAY, AWAY, from, g, to, width)
-      else gatedRowBack(AWAY, NONE, from, g, to, width)
+      if (backwardRounding == AWAY) gatedRowBack<Away, Away>(from, g, to, width)
+      else gatedRowBack<Away, None>(from, g, to, width)
     } else if (rounding == EVEN) {
-      if (backwardRounding == EVEN) gatedRowBack(EVEN, EVEN, from, g, to, width)
-      else gatedRowBack(EVEN, NONE, from, g, to, width)
-    } else gatedRowBack(EXACT, NONE, from, g, to, width)
+      if (backwardRounding == EVEN) gatedRowBack<Even, Even>(from, g, to, width)
+      else gatedRowBack<Even, None>(from, g, to, width)
+    } else gatedRowBack<Exact, None>(from, g, to, width)
   }
 }

@@ -18,35 +18,55 @@ const NAN = memory.data<u32>([0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000])
 const INF = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000])
 const LAST_OK = memory.data<u32>([0x7f7fffd3, 0x7f7fffd3, 0x7f7fffd3, 0x7f7fffd3])
 
+/** The same as types: a type argument is known when code is compiled, so only the code of one rounding is, however deep functions are inlined. */
+export class Away {}
+export class Even {}
+export class None {}
+
 /**
  * Q of a value that is no NaN with a payload of ones and not within 44 ulp of the largest f32. That holds for the sum, product, quotient, square root
- * and exponential of bf16 values: no such result has 19 leading ones in its significand, and a fresh NaN is 0x7fc00000, which survives. `rounding`: a constant.
+ * and exponential of bf16 values: no such result has 19 leading ones in its significand, and a fresh NaN is 0x7fc00000, which survives. Any type but Away
+ * and Even makes it the identity.
  */
 // @ts-ignore: decorator
 @inline
-export function roundStep(x: v128, rounding: i32): v128 {
-  if (rounding == NONE) return x
-  const bits = f32x4.add(x, f32x4.splat(0)) // -0 becomes +0
-  if (rounding == EVEN) {
+export function step<R>(x: v128): v128 {
+  if (idof<R>() == idof<Even>()) {
+    const bits = f32x4.add(x, f32x4.splat(0)) // -0 becomes +0
     const odd = v128.and(i32x4.shr_u(bits, 16), v128.load(ONE_BIT))
     return v128.and(i32x4.add(i32x4.add(bits, v128.load(BELOW_HALF)), odd), v128.load(TOP))
   }
-  return v128.and(i32x4.add(bits, v128.load(HALF)), v128.load(TOP))
+  if (idof<R>() == idof<Away>()) return v128.and(i32x4.add(f32x4.add(x, f32x4.splat(0)), v128.load(HALF)), v128.load(TOP))
+  return x
 }
 
 /** Q of any value. NaN comes out as 0x7fc00000. */
 // @ts-ignore: decorator
 @inline
-export function round(x: v128, rounding: i32): v128 {
-  if (rounding == NONE) return x
+export function rounded<R>(x: v128): v128 {
+  if (idof<R>() != idof<Even>() && idof<R>() != idof<Away>()) return x
   const magnitude = v128.and(x, v128.load(SIGNLESS))
   const bad = v128.and(i32x4.gt_s(magnitude, v128.load(LAST_OK)), i32x4.ne(magnitude, v128.load(INF)))
-  return v128.bitselect(v128.load(NAN), roundStep(x, rounding), bad)
+  return v128.bitselect(v128.load(NAN), step<R>(x), bad)
+}
+
+/** As step, the rounding given as a number: a constant, or a branch stays. */
+// @ts-ignore: decorator
+@inline
+export function roundStep(x: v128, rounding: i32): v128 {
+  if (rounding == NONE) return x
+  return rounding == EVEN ? step<Even>(x) : step<Away>(x)
+}
+
+/** As rounded, the rounding given as a number. */
+// @ts-ignore: decorator
+@inline
+export function round(x: v128, rounding: i32): v128 {
+  if (rounding == NONE) return x
+  return rounding == EVEN ? rounded<Even>(x) : rounded<Away>(x)
 }
 
 /** Q of one value. */
 export function roundOne(x: f32, rounding: i32): f32 {
-  if (rounding == NONE) return x
-  const v = f32x4.splat(x)
-  return f32x4.extract_lane(rounding == EVEN ? round(v, EVEN) : round(v, AWAY), 0)
+  return f32x4.extract_lane(round(f32x4.splat(x), rounding), 0)
 }
