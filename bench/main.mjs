@@ -5,6 +5,7 @@
 //   { name, unit, work, limit, task, run }   name: family/variant/size; work: flop, elements or bytes of one run; limit: 'flops', 'copy' or 'copy-memory';
 //                                            per: for ms and us, what a run is divided by; threads: how many run it, one if not stated;
 //                                            task: equal for figures that do the same work, peers included; run: what is timed, may be async
+//                                            beside: name of a figure of the same task, to which the ratio is printed; timer: instead of run (measure.mjs)
 // `unit` is GFLOP/s, GMAC/s, Gel/s, GB/s (work / time / 1e9) or ms or us (time; work unused).
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
@@ -39,13 +40,14 @@ const context = {
 }
 const { engine } = context
 
-const limits = { flops: await peakFlops(), copy: await copyRate(2), 'copy-memory': await copyRate(64) }
+const { peak, peak128 } = await peakFlops()
+const limits = { flops: peak, copy: await copyRate(2), 'copy-memory': await copyRate(64) }
 const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`
 const mode = `${engine.simd}-bit, ${engine.relaxed ? 'relaxed SIMD' : 'no relaxed SIMD'}, tiles ${engine.tiles.strict} ${engine.tiles.fused ?? ''}`.trim()
 console.log(`${machine}
 ${engine.runtime} (V8 ${engine.v8}), ${mode}
 256-bit mode: ${engine.wide ?? 'not asked for'}
-limits of one thread: ${(limits.flops / 1e9).toFixed(1)} GFLOP/s in registers; memory.copy ${(limits.copy / 1e9).toFixed(1)} GB/s of 2 MiB, ${(limits['copy-memory'] / 1e9).toFixed(1)} GB/s of 64 MiB
+limits of one thread: ${(peak / 1e9).toFixed(1)} GFLOP/s in registers, ${(peak128 / 1e9).toFixed(1)} with 128-bit operations; memory.copy ${(limits.copy / 1e9).toFixed(1)} GB/s of 2 MiB, ${(limits['copy-memory'] / 1e9).toFixed(1)} GB/s of 64 MiB
 best of ${options.rounds} rounds of ${options.ms} ms, ${new Date().toISOString().slice(0, 10)}
 `)
 
@@ -90,13 +92,15 @@ function report(f, group) {
   const ratios = Object.fromEntries(group.filter(other => other.peer && !f.peer).map(other => [other.peer, Number(faster(f, other).toFixed(3))]))
   const alone = f.threads > 1 && group.find(other => !other.threads && f.name.startsWith(`${other.name}/`))
   if (alone) ratios['one thread'] = Number(faster(f, alone).toFixed(3))
+  const beside = group.find(other => other.name === f.beside)
+  if (beside) ratios[beside.name.split('/').at(f.threads > 1 ? -2 : -1)] = Number(faster(f, beside).toFixed(3))
   const row = { name: f.name, value: f.value, median: value(f, f.median), unit: f.unit, limit: f.limit ?? null, share, peers: ratios, machine, engine: `${engine.runtime} V8 ${engine.v8}`, mode, date: new Date().toISOString() }
   rows.push(row)
   const old = before?.get(f.name)
   const gain = old && (f.unit === 'ms' || f.unit === 'us' ? old.value / f.value : f.value / old.value)
   console.log([
-    f.name.padEnd(36), f.value.toFixed(f.value < 10 ? 2 : 1).padStart(8), `(${row.median.toFixed(row.median < 10 ? 2 : 1)})`.padStart(9), f.unit.padEnd(8),
-    share === null ? '' : `${(100 * share).toFixed(0)}% of ${f.limit}`, ...Object.entries(ratios).map(([peer, r]) => `${r.toFixed(2)}x ${peer}`),
+    f.name.padEnd(44), f.value.toFixed(f.value < 10 ? 2 : 1).padStart(8), `(${row.median.toFixed(row.median < 10 ? 2 : 1)})`.padStart(9), f.unit.padEnd(8),
+    share === null ? '' : f.limit === 'flops' ? `${(100 * share).toFixed(0)}% of peak, ${(100 * rate / peak128).toFixed(0)}% of 128-bit peak` : `${(100 * share).toFixed(0)}% of ${f.limit}`, ...Object.entries(ratios).map(([peer, r]) => `${r.toFixed(2)}x ${peer}`),
     old ? `${gain.toFixed(2)}x before: ${gain > 1.05 ? 'faster' : gain < 0.95 ? 'SLOWER' : 'same'}` : before ? 'new' : '',
   ].join('  ').trimEnd())
 }
