@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, { summary: string, load: () => Promise<C
   sweep: { summary: 'many runs from one file, on this machine or a cluster', load: () => import('./sweep.ts') },
   fit: { summary: 'fit a scaling law to a table of runs', load: () => import('./fit.ts') },
   reproduce: { summary: 'test published claims, with figures and verdicts', load: () => import('./reproduce.ts') },
+  compare: { summary: 'two tensors, bit for bit: how many differ, how, and where', load: () => import('./compare.ts') },
   formats: { summary: 'the format table, or every code of one format', load: () => import('./formats.ts') },
   info: { summary: 'engine, SIMD width, threads, module hashes, self-test', load: () => import('./info.ts') },
 }
