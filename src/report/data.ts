@@ -1,7 +1,7 @@
 // A run as its report sees it: configuration, engine, metrics rows, and the small computations that charts and sentences share.
 import { basename, resolve } from 'node:path'
 import { describeScheme } from '../numerics/scheme.ts'
-import type { Arm, RunConfig } from '../train/config.ts'
+import type { Arm, RunConfig, StudentTeacherConfig } from '../train/config.ts'
 import { readMetrics, readRunFile, readSummary, type RunFile } from '../train/run-directory.ts'
 import type { MetricsRow, RunSummary } from '../train/types.ts'
 
@@ -82,7 +82,7 @@ export function flatten(value: unknown, prefix = ''): [string, unknown][] {
 }
 
 /** Number of weights of the student: 8 d^2 L for GELU, plus fc2 biases and layer-norm affine parameters. */
-export function parameterCount({ model: { depth, width: d, activation, layerNorm } }: RunConfig): number {
+export function parameterCount({ model: { depth, width: d, activation, layerNorm } }: StudentTeacherConfig): number {
   const hidden = activation === 'swiglu' ? Math.round(8 * d / 3) : 4 * d
   return depth * (d * hidden * (activation === 'swiglu' ? 3 : 2) + d + (layerNorm ? 2 * d : 0))
 }

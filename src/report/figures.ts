@@ -80,7 +80,7 @@ export function lossFigure(run: RunData): Figure | null {
   }
   return {
     id: 'loss', title: 'Training and validation loss', legend: armLegend(run), drawings,
-    caption: html`Thin: every step. Thick: running mean over a fortieth of the run. Both arms start from the same weights and see the same inputs${run.config.labelNoiseStream === 'shared' && run.config.precision.teacher === 'fp32' ? ' and labels' : ''} in the same order, so whatever separates the lines is precision${gap ? '; the lower panel shows that separation alone' : ''}.`,
+    caption: html`Thin: every step. Thick: running mean over a fortieth of the run. Both arms start from the same weights and see the same inputs${run.config.task === 'student-teacher' && run.config.labelNoiseStream === 'shared' && run.config.precision.teacher === 'fp32' ? ' and labels' : ''} in the same order, so whatever separates the lines is precision${gap ? '; the lower panel shows that separation alone' : ''}.`,
     data: series.flatMap(s => [...s.rows.map(r => ({ arm: s.arm, precision: s.label, kind: 'train', step: r.step, loss: r.loss, lr: r.lr })), ...s.validation.map(p => ({ arm: s.arm, precision: s.label, kind: 'validation', step: p.step, loss: p.value, lr: null }))]),
   }
 }

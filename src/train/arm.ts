@@ -11,14 +11,14 @@ import type { Executor } from '../runtime/executor.ts'
 import type { Tensor } from '../runtime/memory.ts'
 import type { Overlay } from '../runtime/overlay.ts'
 import type { Program } from '../runtime/program.ts'
-import type { Arm as ArmName, RunConfig } from './config.ts'
+import type { Arm as ArmName, StudentTeacherConfig } from './config.ts'
 import type { StepValues } from './step-values.ts'
 
 /** First Philox stream of each arm's stochastic rounding; one stream per quantized operand follows. Probes use the studied arm's. */
 export const ROUNDING_STREAMS: Record<ArmName, number> = { baseline: 1 << 20, studied: 2 << 20 }
 
 /** The student's shape as the model wants it. */
-export const studentShape = ({ model }: RunConfig): StudentShape => ({ depth: model.depth, width: model.width, activation: model.activation, layerNorm: model.layerNorm })
+export const studentShape = ({ model }: StudentTeacherConfig): StudentShape => ({ depth: model.depth, width: model.width, activation: model.activation, layerNorm: model.layerNorm })
 
 /** Emit forward, loss and backward of a student: the loss into `loss` (f64), the gradients into `grads`. */
 export function emitGradient(p: Program, shape: StudentShape, params: ParameterVector, grads: ParameterVector, batch: { x: Tensor, target: Tensor }, loss: Tensor, precision: ModelPrecision): void {
@@ -40,12 +40,12 @@ export class Arm {
   #gradient!: Program
   #update!: Program
   #validate!: Program
-  readonly #config: RunConfig
+  readonly #config: StudentTeacherConfig
   readonly #data: StudentTeacherData
   readonly #values: StepValues
 
   /** Reserves all memory that lives as long as the run; build() makes the programs. */
-  constructor(executor: Executor, name: ArmName, scheme: PrecisionScheme, config: RunConfig, data: StudentTeacherData, values: StepValues) {
+  constructor(executor: Executor, name: ArmName, scheme: PrecisionScheme, config: StudentTeacherConfig, data: StudentTeacherData, values: StepValues) {
     const { arena } = executor, layout = studentLayout(studentShape(config))
     this.name = name
     this.scheme = scheme

@@ -1,55 +1,19 @@
-// The configuration of a student-teacher run: a strict schema with defaults. A resolved configuration has every value spelled out, so it can be
+// The configuration of a run: a strict schema with defaults, here that of the student-teacher task; language models: language-model-config.ts. A resolved configuration has every value spelled out, so it can be
 // hashed, stored and compared. Pure: files, presets and the hash are in config-file.ts.
 //
 // Defaults are those of the original student_teacher.py where it has the option, so that a run is described by the same differences as there.
 // Not part of a configuration, because they cannot change a bit of the result: threads, engine, output directory.
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
-import * as scheme from '../numerics/scheme.ts'
-import type { PrecisionScheme } from '../numerics/scheme.ts'
+import { checkpoints, commonRules, count, every, isObject, merge, notNegative, positive, precision, precisionSchedule, probes, type Rule } from './config-parts.ts'
+import { finishLanguageModel, languageModelRules, languageModelSchema, type LanguageModelConfig } from './language-model-config.ts'
 
-const count = z.int().min(1).max(2 ** 31 - 1)
-/** An interval in steps; 0 switches the thing off. */
-const every = z.int().min(0).max(2 ** 31 - 1)
-const positive = z.number().positive()
-const notNegative = z.number().min(0)
+export { isObject, merge }
+export type { LanguageModelConfig }
+
 const activation = z.enum(['gelu', 'relu', 'swiglu', 'linear'])
-const format = z.enum(scheme.elementFormats).nullable()
-const rounding = z.enum(scheme.roundings)
 
-const schemeSchema = z.strictObject({
-  forward: z.strictObject({ activation: format, weight: format }),
-  dgrad: z.strictObject({ gradient: format, weight: format }),
-  wgrad: z.strictObject({ gradient: format, activation: format }),
-  backward: z.enum(['quantized', 'fp32']),
-  blockSize: z.int().min(1).max(65536),
-  scaleBits: z.int().min(2).max(8),
-  scaleRule: z.enum(scheme.scaleRules),
-  rounding,
-  gradientRounding: rounding,
-  bump: z.enum(scheme.bumps),
-  hadamard: z.enum(scheme.hadamards),
-  vector: z.enum(scheme.vectorPrecisions),
-  vectorRounding: z.enum(['nearest-even', 'nearest-away']),
-  layerNorm: z.enum(scheme.layerNormPrecisions),
-  betaGradient: z.enum(['computed', 'dropped']),
-  activation: z.enum(scheme.activationPrecisions),
-  teacher: z.enum(['fp32', 'quantized']),
-  accumulator: z.enum(['f32']),
-})
-
-/** A scheme's name, or `{ scheme: name, key: value... }` for a named scheme with changes, or every setting spelled out. */
-const precision = z.preprocess((value, context) => {
-  const { scheme: name, ...changes } = typeof value === 'string' ? { scheme: value } : isObject(value) ? value : {}
-  if (name === undefined) return value
-  if (typeof name !== 'string' || !Object.hasOwn(scheme.schemes, name)) {
-    context.addIssue({ code: 'custom', input: name, path: typeof value === 'string' ? [] : ['scheme'], message: `unknown precision scheme, use one of ${Object.keys(scheme.schemes).join(', ')}` })
-    return z.NEVER
-  }
-  return merge(scheme.schemes[name], changes)
-}, schemeSchema.transform(s => scheme.normalizeScheme(s as PrecisionScheme)))
-
-const configSchema = z.strictObject({
+const studentTeacherSchema = z.strictObject({
   task: z.literal('student-teacher').default('student-teacher'),
   /** The student: `depth` residual blocks x + fc2(act(fc1(LN(x)))), hidden width 4 `width` (SwiGLU: round(8 width / 3)). */
   model: z.strictObject({
@@ -93,8 +57,7 @@ const configSchema = z.strictObject({
   precision: precision.prefault('e4m3/e4m3'),
   /** A second arm from the same start on the same data, for comparison; null trains the studied arm alone. */
   baseline: precision.nullable().prefault('fp32'),
-  /** Changes of the studied arm's precision in mid-run: from `step` (counted in completed steps) on, `precision`. */
-  precisionSchedule: z.array(z.strictObject({ step: count, precision })).default([]),
+  precisionSchedule,
   validation: z.strictObject({ every: every.default(200), batches: count.default(4), batchSize: count.default(2048) }).prefault({}),
   /** Intervals of what is logged. */
   metrics: z.strictObject({
@@ -107,65 +70,47 @@ const configSchema = z.strictObject({
     /** All gamma values, for histograms. */
     gamma: every.default(100),
   }).prefault({}),
-  /** Gradient error at the same weights: every `every` steps the gradient under each scheme is compared with the f32 gradient, at the weights of one arm. */
-  probes: z.strictObject({
-    every: every.default(0),
-    weights: z.enum(['baseline', 'studied']).default('baseline'),
-    schemes: z.record(z.string().regex(/^[A-Za-z0-9][\w /.-]*$/), precision).default({}),
-  }).prefault({}),
-  /** Completed steps after which a checkpoint is written. The last step always has one. */
-  checkpoints: z.strictObject({
-    every: every.default(0),
-    /** Every `every` steps while |step - center| <= size; never deleted. */
-    window: z.strictObject({ center: count, size: z.int().min(0).default(100), every: count.default(5) }).nullable().default(null),
-    /** Periodic checkpoints to keep, the newest ones; 0 keeps all. */
-    keep: z.int().min(0).default(3),
-  }).prefault({}),
+  probes: probes.prefault({}),
+  checkpoints: checkpoints.prefault({}),
 })
 
 /** A resolved configuration: every key present. */
-export type RunConfig = z.output<typeof configSchema>
+export type StudentTeacherConfig = z.output<typeof studentTeacherSchema>
+export type RunConfig = StudentTeacherConfig | LanguageModelConfig
 /** The two runs of a pair. */
 export type Arm = 'baseline' | 'studied'
 
-/** Combinations that each value alone allows: [holds, key, value, rule]. */
-function rules(c: RunConfig): [boolean, string, unknown, string][] {
-  const { optimizer, schedule, checkpoints: { window }, probes, precisionSchedule } = c
-  const steps = precisionSchedule.map(s => s.step)
+function studentTeacherRules(c: StudentTeacherConfig): Rule[] {
+  const { optimizer, schedule } = c
   return [
     [optimizer.momentum === 0 || optimizer.name === 'sgd', 'optimizer.momentum', optimizer.momentum, 'needs optimizer.name sgd'],
     [schedule.lrMin === null || schedule.kind === 'cosine', 'schedule.lrMin', schedule.lrMin, 'needs schedule.kind cosine'],
     [schedule.kind === 'constant' || schedule.lrMin! <= optimizer.lr, 'schedule.lrMin', schedule.lrMin, `must not exceed optimizer.lr ${optimizer.lr}`],
-    [!window || window.center <= c.steps, 'checkpoints.window.center', window?.center, `must not exceed steps ${c.steps}`],
-    [probes.every === 0 || Object.keys(probes.schemes).length > 0, 'probes.every', probes.every, 'needs at least one entry in probes.schemes'],
-    [probes.every === 0 || probes.weights === 'studied' || c.baseline !== null, 'probes.weights', probes.weights, 'needs a baseline, which is null'],
-    [steps.every((s, i) => s < c.steps && (i === 0 || s > steps[i - 1]!)), 'precisionSchedule', steps, `steps must rise and stay below steps ${c.steps}`],
-    ...([['precision', c.precision], ['baseline', c.baseline], ...precisionSchedule.map((s, i) => [`precisionSchedule.${i}.precision`, s.precision]),
-      ...Object.entries(probes.schemes).map(([name, s]) => [`probes.schemes.${name}`, s])] as [string, PrecisionScheme | null][])
-      .flatMap(([key, s]) => s ? schemeRules(key, s) : []),
+    ...commonRules(c),
   ]
 }
 
-function schemeRules(key: string, s: PrecisionScheme): [boolean, string, unknown, string][] {
-  const formats = [s.forward, s.dgrad, s.wgrad].flatMap(pair => Object.values(pair) as (string | null)[]).filter(f => f !== null)
-  const weight = s.forward.weight
-  return [
-    [s.layerNorm !== 'mx' || (weight !== null && weight !== 'bf16'), `${key}.layerNorm`, s.layerNorm, `needs a block format in ${key}.forward.weight, which is ${weight}`],
-    [s.bump === 'none' || s.scaleRule === 'floor', `${key}.bump`, s.bump, `needs ${key}.scaleRule floor, which is ${s.scaleRule}`],
-    [s.bump !== 'as-released' || formats.every(f => f === 'e4m3'), `${key}.bump`, s.bump, `needs e4m3 for every operand, as the released code does; found ${formats.find(f => f !== 'e4m3')}`],
-    [s.hadamard === 'none' || Number.isInteger(Math.log2(s.blockSize)), `${key}.hadamard`, s.hadamard, `needs a power of two as ${key}.blockSize, which is ${s.blockSize}`],
-  ]
-}
+function finishStudentTeacher(c: StudentTeacherConfig): void { if (c.schedule.kind === 'cosine') c.schedule.lrMin ??= 1e-4 }
+
+/** Per task: its schema, what fills in defaults that depend on other values, and its rules. */
+const tasks = {
+  'student-teacher': { schema: studentTeacherSchema, finish: finishStudentTeacher, rules: studentTeacherRules },
+  'language-model': { schema: languageModelSchema, finish: finishLanguageModel, rules: languageModelRules },
+} as const
+
+/** The task that `raw` names; the student-teacher's schema judges everything else. */
+const taskOf = (raw: unknown): { schema: z.ZodType<any>, finish: (c: any) => void, rules: (c: any) => Rule[] } =>
+  tasks[isObject(raw) && raw.task === 'language-model' ? 'language-model' : 'student-teacher']
 
 /** Where a key stands, appended to an error: " (run.yaml line 3, column 5)". */
 export type Locate = (path: readonly PropertyKey[]) => string
 
 /** Validate `raw` (what YAML or JSON gave) and fill in defaults. Throws UsageError, one line: key, value, rule. */
 export function parseConfig(raw: unknown, locate: Locate = () => ''): RunConfig {
-  const parsed = configSchema.safeParse(raw)
+  const { schema, finish, rules } = taskOf(raw), parsed = schema.safeParse(raw)
   if (!parsed.success) throw new UsageError(explain(parsed.error.issues[0]!, raw, locate))
-  const config = parsed.data
-  if (config.schedule.kind === 'cosine') config.schedule.lrMin ??= 1e-4
+  const config: RunConfig = parsed.data
+  finish(config)
   for (const [holds, key, value, rule] of rules(config)) {
     if (!holds) throw new UsageError(`config: ${key} = ${JSON.stringify(value)}: ${rule}${locate(key.split('.'))}`)
   }
@@ -176,7 +121,7 @@ function explain(issue: z.core.$ZodIssue, raw: unknown, locate: Locate): string 
   const key = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') {
     const path = [...issue.path, issue.keys[0]!]
-    return `config: ${path.join('.')}: unknown key, use one of ${keysAt(issue.path).join(', ')}${locate(path)}`
+    return `config: ${path.join('.')}: unknown key, use one of ${keysAt(taskOf(raw).schema, issue.path).join(', ')}${locate(path)}`
   }
   let value: any = raw
   for (const k of issue.path) value = isObject(value) || Array.isArray(value) ? (value as any)[k] : undefined
@@ -185,9 +130,9 @@ function explain(issue: z.core.$ZodIssue, raw: unknown, locate: Locate): string 
   return value === undefined ? `config: ${key} is missing: ${rule}${locate(issue.path)}` : `config: ${key} = ${JSON.stringify(value)}: ${rule}${locate(issue.path)}`
 }
 
-/** The keys that the schema allows at `path`. */
-function keysAt(path: readonly PropertyKey[]): string[] {
-  let at: any = configSchema
+/** The keys that a schema allows at `path`. */
+function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let at: any = schema
   for (const key of [undefined, ...path]) {
     if (key !== undefined) at = at.shape?.[key] ?? at.element ?? at.valueType
     while (!at.shape && !at.element && !at.valueType) {
@@ -198,17 +143,4 @@ function keysAt(path: readonly PropertyKey[]): string[] {
   }
   const keys = Object.keys(at.shape ?? {})
   return keys.includes('scaleRule') ? ['scheme', ...keys] : keys
-}
-
-/** Is this a plain object (as YAML and JSON make them)? */
-export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** `over` laid over `base`: objects key by key, all else replaced. A precision named anew (by string or by `scheme:`) replaces the old one whole. */
-export function merge(base: unknown, over: unknown): unknown {
-  if (!isObject(over)) return over
-  if (typeof base === 'string' && !('scheme' in over)) return { scheme: base, ...over }
-  if (!isObject(base) || 'scheme' in over) return over
-  const merged: Record<string, unknown> = { ...base }
-  for (const [key, value] of Object.entries(over)) merged[key] = Object.hasOwn(base, key) ? merge(base[key], value) : value
-  return merged
 }

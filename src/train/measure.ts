@@ -11,7 +11,7 @@ import { size, type Arena, type Tensor } from '../runtime/memory.ts'
 import type { Overlay } from '../runtime/overlay.ts'
 import type { Program } from '../runtime/program.ts'
 import { ROUNDING_STREAMS, studentShape, type Arm } from './arm.ts'
-import type { RunConfig } from './config.ts'
+import type { Arm as ArmName, StudentTeacherConfig } from './config.ts'
 import type { StepValues } from './step-values.ts'
 import type { Comparison, GammaRow, GradientRow, MomentsRow, OverflowRow } from './types.ts'
 
@@ -48,11 +48,11 @@ export class GradientComparison {
 
 /** Gradient norms of one arm, per group and in all. */
 export class GradientNorms {
-  readonly #arm: Arm
+  readonly #arm: { readonly name: ArmName, readonly grads: ParameterVector }
   readonly #slots: readonly { name: string, group: string, out: Tensor }[]
   #program!: Program
 
-  constructor(executor: Executor, arm: Arm) {
+  constructor(executor: Executor, arm: { readonly name: ArmName, readonly grads: ParameterVector }) {
     this.#arm = arm
     this.#slots = arm.grads.layout.slots.map(({ name, group }) => ({ name, group, out: executor.arena.tensor(6) }))
   }
@@ -85,12 +85,12 @@ interface Watched {
 /** Last-bucket occupancy and moments of an arm's weights, norms and activations, from a forward pass on the present batch. */
 export class TensorStatistics {
   readonly #arm: Arm
-  readonly #config: RunConfig
+  readonly #config: StudentTeacherConfig
   readonly #arena: Arena
   readonly #watched = new Map<string, Watched>()
   #program!: Program
 
-  constructor(executor: Executor, arm: Arm, config: RunConfig) {
+  constructor(executor: Executor, arm: Arm, config: StudentTeacherConfig) {
     this.#arm = arm
     this.#config = config
     this.#arena = executor.arena

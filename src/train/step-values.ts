@@ -4,10 +4,10 @@ import type { RandomBits } from '../model/precision.ts'
 import { signVector } from '../ops/hadamard.ts'
 import { adamStep, sgdStep } from '../ops/optimizer.ts'
 import type { Arena, Tensor } from '../runtime/memory.ts'
-import type { RunConfig } from './config.ts'
+import type { StudentTeacherConfig } from './config.ts'
 
 /** Learning rate of the step that follows `done` completed steps. Constant, or cosine from lr to lrMin over all steps, as torch's CosineAnnealingLR in closed form. */
-export function learningRate({ optimizer, schedule, steps }: RunConfig, done: number): number {
+export function learningRate({ optimizer, schedule, steps }: StudentTeacherConfig, done: number): number {
   if (schedule.kind === 'constant') return optimizer.lr
   return schedule.lrMin! + (optimizer.lr - schedule.lrMin!) * (1 + cosPi(done / steps)) / 2
 }
@@ -53,7 +53,7 @@ export class StepValues {
   #setCounter(ptr: number, value: number): void { new DataView(this.#arena.memory.buffer).setBigUint64(ptr, BigInt(value), true) }
 
   /** Prepare the step that follows `done` completed steps. */
-  setStep(config: RunConfig, done: number): void {
+  setStep(config: StudentTeacherConfig, done: number): void {
     const { optimizer } = config, lr = learningRate(config, done)
     this.#setCounter(this.stepPtr, done)
     this.#arena.f32(this.optimizer).set(optimizer.name === 'adam' ? adamStep(lr, done + 1, { beta1: optimizer.betas[0], beta2: optimizer.betas[1] }) : sgdStep(lr))

@@ -3,14 +3,15 @@
 // model under one scheme), probe.ts (gradient error at the same weights), measure.ts (statistics). This file decides when.
 import { StudentTeacherData } from '../data/student-teacher.ts'
 import { TorchGenerator } from '../data/torch-random.ts'
-import { describeScheme, type PrecisionScheme } from '../numerics/scheme.ts'
+import { resolvePrecision } from '../model/precision.ts'
+import { describeScheme, schemes, type PrecisionScheme } from '../numerics/scheme.ts'
 import { readF64 } from '../ops/reduce.ts'
 import type { Executor } from '../runtime/executor.ts'
 import type { Tensor } from '../runtime/memory.ts'
 import { Overlay } from '../runtime/overlay.ts'
-import { Arm, studentShape } from './arm.ts'
+import { Arm, emitGradient, ROUNDING_STREAMS, studentShape } from './arm.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import type { Arm as ArmName, RunConfig } from './config.ts'
+import type { Arm as ArmName, StudentTeacherConfig } from './config.ts'
 import { gammaRow, GradientComparison, GradientNorms, TensorStatistics } from './measure.ts'
 import { Probes } from './probe.ts'
 import { StepValues } from './step-values.ts'
@@ -18,10 +19,10 @@ import { due, hashWeights, restoreArms, saveArms, type Task } from './task.ts'
 import type { MetricsRow } from './types.ts'
 
 /** The studied arm's precision after `done` completed steps. */
-const scheduledPrecision = (config: RunConfig, done: number): PrecisionScheme => config.precisionSchedule.findLast(s => s.step <= done)?.precision ?? config.precision
+const scheduledPrecision = (config: StudentTeacherConfig, done: number): PrecisionScheme => config.precisionSchedule.findLast(s => s.step <= done)?.precision ?? config.precision
 
 /** 2 per multiply-add, three GEMMs per linear layer, of the students alone. */
-function stepFlops(config: RunConfig, arms: readonly Arm[]): number {
+function stepFlops(config: StudentTeacherConfig, arms: readonly Arm[]): number {
   const weights = arms[0]!.params.layout.slots.filter(s => s.shape.length === 2).reduce((n, s) => n + s.shape[0]! * s.shape[1]!, 0)
   return 6 * weights * config.batch * arms.length
 }
@@ -29,7 +30,7 @@ function stepFlops(config: RunConfig, arms: readonly Arm[]): number {
 export class StudentTeacher implements Task {
   readonly executor: Executor
   readonly flops: number
-  readonly #config: RunConfig
+  readonly #config: StudentTeacherConfig
   readonly #values: StepValues
   readonly #data: StudentTeacherData
   readonly #arms: readonly Arm[]
@@ -40,7 +41,7 @@ export class StudentTeacher implements Task {
   readonly #probes: Probes | null
 
   /** Reserves all memory of the run and draws initial weights and teacher; build() makes the programs. */
-  constructor(executor: Executor, config: RunConfig) {
+  constructor(executor: Executor, config: StudentTeacherConfig) {
     this.executor = executor
     this.#config = config
     this.#values = new StepValues(executor.arena, n => new TorchGenerator(executor, config.seed).words(n))
@@ -52,9 +53,19 @@ export class StudentTeacher implements Task {
     this.#norms = this.#arms.map(a => new GradientNorms(executor, a))
     this.#statistics = this.#arms.map(a => new TensorStatistics(executor, a, config))
     this.#trajectory = baseline && config.metrics.gradient > 0 ? new GradientComparison(executor, studied.grads, baseline.grads) : null
-    this.#probes = config.probes.every > 0 ? new Probes(executor, config.probes.weights === 'baseline' && baseline ? baseline : studied) : null
+    this.#probes = config.probes.every > 0 ? this.#probesOf(config.probes.weights === 'baseline' && baseline ? baseline : studied) : null
     this.#overlay = new Overlay(executor.arena)
     this.flops = stepFlops(config, this.#arms)
+  }
+
+  /** Every probe sees the f32 teacher's labels: only the student's precision differs. */
+  #probesOf(arm: Arm): Probes {
+    const config = this.#config, shape = studentShape(config), loss = this.executor.arena.tensor(2)
+    return new Probes(this.executor, arm, (p, scheme, into) => {
+      const target = this.#data.emitTarget(p, arm.name, schemes.fp32!)
+      const random = this.#values.random(config.seed, ROUNDING_STREAMS.studied)
+      emitGradient(p, shape, arm.params, into, { x: this.#data.x, target }, loss, resolvePrecision(scheme, { random }))
+    })
   }
 
   get arms(): ArmName[] { return this.#arms.map(a => a.name) }
@@ -67,7 +78,7 @@ export class StudentTeacher implements Task {
     for (const n of this.#norms) n.build(overlay)
     for (const s of this.#statistics) s.build(overlay, this.#data, this.#values)
     this.#trajectory?.build(overlay)
-    this.#probes?.build(overlay, config, this.#data, this.#values)
+    this.#probes?.build(overlay, config.probes.schemes)
     const change = config.precisionSchedule.find(s => s.step === done)
     return change ? describeScheme(change.precision) : null
   }

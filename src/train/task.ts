@@ -36,6 +36,10 @@ export interface Task {
   restore(tensors: Checkpoint['tensors'], what: string): void
   /** SHA-256 over all arms' weights. */
   weightsHash(): Promise<string>
+  /** What a run is trained on, in words, for its log. */
+  readonly description?: string
+  /** After a loss that is not finite: where the first such value stands. */
+  diagnose?(arm: ArmName): Promise<string>
 }
 
 /** Is something with interval `every` (0 = never) due after `step` completed steps? */

@@ -9,6 +9,7 @@ import { Profiler } from '../runtime/profile.ts'
 import { checkpointDue, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { RunConfig } from './config.ts'
 import { configHash } from './config-file.ts'
+import { LanguageModel } from './language-model.ts'
 import { listCheckpoints, RunDirectory } from './run-directory.ts'
 import { StudentTeacher } from './student-teacher.ts'
 import { due, type Task } from './task.ts'
@@ -30,7 +31,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<R
   let run: RunDirectory | undefined, began = false
   try {
     run = RunDirectory.open(options.directory, config, { resume: options.resume, engine, parent: options.parent })
-    const task: Task = new StudentTeacher(executor, config)
+    const task: Task = config.task === 'language-model' ? await LanguageModel.create(executor, config) : new StudentTeacher(executor, config)
     const last = options.resume ? listCheckpoints(run.path).at(-1) : undefined
     const file = last !== undefined ? run.checkpoint(last) : options.from
     const checkpoint = last !== undefined ? readCheckpoint(file!) : from
@@ -77,6 +78,7 @@ class Walk {
 
   async toEnd(): Promise<RunSummary> {
     const task = this.#task, { config } = this.#run, { signal, onProgress } = this.#options
+    if (task.description && (this.#done === 0 || !this.#options.resume)) this.#event('data', task.description)
     if (this.#done === 0) await this.#validate()
     const walkStarted = performance.now()
     while (this.#done < config.steps && !signal?.aborted) {
@@ -109,8 +111,9 @@ class Walk {
     const losses = Object.entries(task.losses()) as ['baseline' | 'studied', number][]
     for (const [arm, loss] of losses) {
       if (Number.isFinite(loss)) continue
-      this.#event('nan', `${arm} loss is ${loss}`, step)
-      throw new RunError(`the ${arm} arm's loss is ${loss} at step ${step}: the run diverged`)
+      const where = await task.diagnose?.(arm)
+      this.#event('nan', `${arm} loss is ${loss}${where ? `: ${where}` : ''}`, step)
+      throw new RunError(`the ${arm} arm's loss is ${loss} at step ${step}: the run diverged${where ? `; ${where}` : ''}`)
     }
     const rows = await task.measure(step)
     await task.update()

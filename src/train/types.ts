@@ -35,10 +35,13 @@ export interface MomentsRow { kind: 'moments', arm: Arm, step: number, tensors: 
 /** Layer-norm gamma, every value, one list per layer. */
 export interface GammaRow { kind: 'gamma', arm: Arm, step: number, layers: number[][] }
 
-/** Something that happened: a checkpoint, a change of precision, the end. */
-export interface EventRow { kind: 'event', step: number, event: 'checkpoint' | 'precision' | 'resumed' | 'finished' | 'interrupted' | 'nan', detail: string }
+/** Text that a language model wrote. */
+export interface SampleRow { kind: 'sample', arm: Arm, step: number, text: string }
 
-export type MetricsRow = StepRow | ValidationRow | GradientRow | TrajectoryRow | ProbeRow | OverflowRow | MomentsRow | GammaRow | EventRow
+/** Something that happened: a checkpoint, a change of precision, a spike of the loss, what text was read, the end. */
+export interface EventRow { kind: 'event', step: number, event: 'checkpoint' | 'precision' | 'resumed' | 'finished' | 'interrupted' | 'nan' | 'spike' | 'data', detail: string }
+
+export type MetricsRow = StepRow | ValidationRow | GradientRow | TrajectoryRow | ProbeRow | OverflowRow | MomentsRow | GammaRow | SampleRow | EventRow
 
 /** What ran: stored with every run, because results must not depend on it. */
 export interface EngineInfo extends CoreEngine { readonly threads: number }
