@@ -1,6 +1,6 @@
 // Normal numbers from uniform ones, 16 at a time, as torch's CPU generator makes them where it has AVX2 (aten/src/ATen/native/cpu, Cephes polynomials
 // with fused multiply-adds): the first eight uniforms v give u1 = 1 - v, the last eight u2; r = sqrt(-2 log u1), t = 2 pi u2; results r cos t and
-// r sin t. The fused operations are emulated (fma.ts), so the bits are torch's on every engine. Emulation makes it slow (60 ns a number): for torch's numbers only.
+// r sin t. The fused operations are emulated (fma.ts), so the bits are torch's on every engine. Emulation makes it slow (20 ns a number): for torch's numbers only.
 import { fma } from './fma'
 
 // Each constant four times, for v128.load: splats of constants are rebuilt inside loops by some engines.

@@ -9,13 +9,11 @@ function sumToOdd(p: v128, c: v128): v128 {
   // Knuth's two-sum: p + c = s + error exactly.
   const b = f64x2.sub(s, p)
   const error = f64x2.add(f64x2.sub(p, f64x2.sub(s, b)), f64x2.sub(c, b))
-  const zero = i64x2.splat(0), one = i64x2.splat(1)
-  const inexact = v128.andnot(f64x2.ne(error, f64x2.splat(0)), f64x2.ne(error, error))
-  const even = i64x2.eq(v128.and(s, one), zero)
-  // Toward the error: magnitude grows if the signs of s and the error agree, shrinks otherwise. i64 -1 as a mask is also the number to add.
-  const grow = i64x2.ge_s(v128.xor(s, error), zero)
-  const step = v128.or(v128.and(grow, one), v128.not(grow))
-  return i64x2.add(s, v128.and(v128.and(inexact, even), step))
+  // Infinities and NaN have a NaN error and stay as they are.
+  const inexact = v128.and(f64x2.ne(error, f64x2.splat(0)), f64x2.eq(error, error))
+  // Toward zero: one less in magnitude if s was rounded away, that is if the error points the other way. Then the last bit is set.
+  const away = v128.and(i64x2.shr_u(v128.xor(s, error), 63), inexact)
+  return v128.or(i64x2.sub(s, away), i64x2.shr_u(inexact, 63))
 }
 
 /** a * b + c in each f32 lane, rounded once. */

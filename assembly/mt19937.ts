@@ -13,18 +13,28 @@ function twisted(upper: u32, lower: u32): u32 {
   return (y >> 1) ^ (-(y & 1) & 0x9908b0df)
 }
 
+const MASKS = memory.data<u32>([
+  0x80000000, 0x80000000, 0x80000000, 0x80000000, 0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff, 1, 1, 1, 1, 0x9908b0df, 0x9908b0df, 0x9908b0df, 0x9908b0df,
+])
+
+/** Words p[0..3] of the next state, `far` holding the words M places on. */
+// @ts-ignore: decorator
+@inline
+function refillFour(p: usize, far: usize): void {
+  const y = v128.or(v128.and(v128.load(p), v128.load(MASKS)), v128.and(v128.load(p, 4), v128.load(MASKS, 16)))
+  const odd = i32x4.neg(v128.and(y, v128.load(MASKS, 32)))
+  v128.store(p, v128.xor(v128.load(far), v128.xor(i32x4.shr_u(y, 1), v128.and(odd, v128.load(MASKS, 48)))))
+}
+
 function refill(state: usize): void {
-  for (let i: u32 = 0; i < N - M; i++) {
-    const p = state + (<usize>i << 2)
-    store<u32>(p, load<u32>(p, M << 2) ^ twisted(load<u32>(p), load<u32>(p, 4)))
-  }
-  for (let i: u32 = N - M; i < N - 1; i++) {
-    const p = state + (<usize>i << 2)
-    store<u32>(p, load<u32>(p - (<usize>(N - M) << 2)) ^ twisted(load<u32>(p), load<u32>(p, 4)))
-  }
-  const last = state + (<usize>(N - 1) << 2)
-  store<u32>(last, load<u32>(state + (<usize>(M - 1) << 2)) ^ twisted(load<u32>(last), load<u32>(state)))
-  store<u32>(state + (<usize>N << 2), 0)
+  const end = state + (<usize>N << 2), wrap = state + (<usize>(N - M) << 2)
+  let p = state
+  for (; p + 16 <= wrap; p += 16) refillFour(p, p + (<usize>M << 2))
+  for (; p < wrap; p += 4) store<u32>(p, load<u32>(p, M << 2) ^ twisted(load<u32>(p), load<u32>(p, 4)))
+  // From here on the words M places on are new ones. 396 = 4 * 99 words, then the last, whose neighbour is the first.
+  for (; p + 4 < end; p += 16) refillFour(p, p - (<usize>(N - M) << 2))
+  store<u32>(p, load<u32>(p - (<usize>(N - M) << 2)) ^ twisted(load<u32>(p), load<u32>(state)))
+  store<u32>(end, 0)
 }
 
 // @ts-ignore: decorator
