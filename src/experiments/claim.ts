@@ -54,17 +54,22 @@ export function attempts(stateFolder: string): Attempt[] {
 
 const attemptFile = (stateFolder: string, number: number) => join(stateFolder, `attempt-${number}.json`)
 
-/** Is somebody working on this attempt? */
-export function isAlive(stateFolder: string, attempt: Attempt): boolean {
+/** The file system's clock, milliseconds since 1970: the time of a file written just now. Machines' own clocks may differ by more than a heartbeat. */
+function fileClock(folder: string): number {
+  const probe = join(folder, `.clock-${process.pid}`)
+  writeFileSync(probe, '')
+  const now = statSync(probe).mtimeMs
+  rmSync(probe)
+  return now
+}
+
+/** Is somebody working on this attempt? `clock`: a reader that must not write gives Date.now, and takes the clocks' difference into the bargain. */
+export function isAlive(stateFolder: string, attempt: Attempt, clock: () => number = () => fileClock(stateFolder)): boolean {
   if (attempt.ended) return false
   if (attempt.host === hostname() && attempt.boot === thisBoot()) {
     return processExists(attempt.pid, attempt.pidStart) || (attempt.child !== undefined && processExists(attempt.child.pid, attempt.child.pidStart))
   }
-  const probe = join(stateFolder, `.clock-${process.pid}`)
-  writeFileSync(probe, '')
-  const now = statSync(probe).mtimeMs
-  rmSync(probe)
-  return now - statSync(attemptFile(stateFolder, attempt.number)).mtimeMs < SILENCE_MS
+  return clock() - statSync(attemptFile(stateFolder, attempt.number)).mtimeMs < SILENCE_MS
 }
 
 /** The right to work on a run. Ends with release(); heartbeats stop with the process. */

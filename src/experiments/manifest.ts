@@ -98,13 +98,13 @@ export class SweepFolder {
   doneFile(entry: ManifestEntry): string { return join(this.stateFolder(entry), 'done.json') }
   isFinished(entry: ManifestEntry): boolean { return existsSync(this.doneFile(entry)) }
 
-  /** Where a run stands: `lost` was started and its process is gone without a word; `interrupted` was asked to stop and can go on. */
-  state(entry: ManifestEntry): { state: RunState, attempts: Attempt[] } {
+  /** Where a run stands: `lost` was started and its process is gone without a word; `interrupted` was asked to stop and can go on. `clock`: as isAlive. */
+  state(entry: ManifestEntry, clock?: () => number): { state: RunState, attempts: Attempt[] } {
     const tried = attempts(this.stateFolder(entry))
     const newest = tried.at(-1)
     const state = this.isFinished(entry) ? 'finished'
       : !newest ? 'pending'
-      : isAlive(this.stateFolder(entry), newest) ? 'running'
+      : isAlive(this.stateFolder(entry), newest, clock) ? 'running'
       : newest.outcome === 'finished' || !newest.outcome ? 'lost'
       : newest.outcome
     return { state, attempts: tried }
