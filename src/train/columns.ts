@@ -66,7 +66,7 @@ function momentColumns(arm: Arm, tensor: string): [mean: string, variance: strin
   const [, layer, part] = /^layers\.(\d+)\.(.*)$/.exec(tensor) ?? []
   const end = arm === 'studied' ? '' : '_fp32'
   if (part === 'hidden') return [`act/mean_hid${layer}${end}`, `act/var_hid${layer}${end}`]
-  if (part === 'ln') return [`act/mean_layer${layer}_input_after_ln${end}`, `act/var_layer${layer}_input_after_ln${end}`]
+  if (part === 'ln.output') return [`act/mean_layer${layer}_input_after_ln${end}`, `act/var_layer${layer}_input_after_ln${end}`]
   if (part === 'ln.gamma' || part === 'ln.beta') return [`act/${prefix(arm)}ln${layer}_${part.slice(3)}_mean`, `act/${prefix(arm)}ln${layer}_${part.slice(3)}_var`]
   return [`act/${prefix(arm)}${tensor}_mean`, `act/${prefix(arm)}${tensor}_var`]
 }

@@ -92,6 +92,7 @@ const rows: MetricsRow[] = [
   { kind: 'step', arm: 'studied', step: 1, loss: null, lr: 0.5, seconds: 0.25 },
   { kind: 'trajectory', step: 1, relativeError: 0.5, cosine: 0.75, zeta: 0.25, meanDifference: -1, upperBound: 3 },
   { kind: 'overflow', arm: 'studied', step: 2, tensors: { 'layers.0.ln.gamma': 1, 'layers.0.fc1.weight': 0.5, 'layers.0.hidden': 0.25 }, totals: { weights: 0.5, hidden: 0.25, outputs: 0 } },
+  { kind: 'moments', arm: 'baseline', step: 2, tensors: { 'layers.1.ln.output': { mean: 0, variance: 1 }, 'layers.1.ln.gamma': { mean: 2, variance: 3 }, 'layers.1.hidden': { mean: null, variance: 4 } } },
   { kind: 'gamma', arm: 'studied', step: 2, layers: [[1, 2], [3, 4]] },
   { kind: 'event', step: 2, event: 'finished', detail: '' },
 ]
@@ -100,7 +101,8 @@ it('metrics become columns with the paper\'s names', () => {
   const table = metricsTable(rows)
   expect(table.rows).toEqual([
     { step: 1, 'train/loss_fp32': 2, lr_fp32: 0.5, 'train/loss_mx': NaN, lr: 0.5, 'eps/mean': -1, 'eps/norm_upper_bound': 3, 'eps/relative_error': 0.5, 'stab/cos': 0.75, 'stab/zeta_norm': 0.25, 'stab/rhs_2_over_sigma2': 2 / (0.25 + 1e-12) },
-    { step: 2, 'clipW/ln0_gamma_clipped_frac': 1, 'clipW/layers.0.fc1.weight': 0.5, 'ClipAct/blk0_hidden_clipped_frac': 0.25, 'clipW/total_frac': 0.5, 'ClipAct/total_frac_hidden_all_layers': 0.25, 'ClipAct/total_frac_layer_all_layers': 0 },
+    { step: 2, 'clipW/ln0_gamma_clipped_frac': 1, 'clipW/layers.0.fc1.weight': 0.5, 'ClipAct/blk0_hidden_clipped_frac': 0.25, 'clipW/total_frac': 0.5, 'ClipAct/total_frac_hidden_all_layers': 0.25, 'ClipAct/total_frac_layer_all_layers': 0,
+      'act/mean_layer1_input_after_ln_fp32': 0, 'act/var_layer1_input_after_ln_fp32': 1, 'act/fp32_ln1_gamma_mean': 2, 'act/fp32_ln1_gamma_var': 3, 'act/mean_hid1_fp32': NaN, 'act/var_hid1_fp32': 4 },
   ])
 })
 
@@ -114,9 +116,9 @@ it('an export follows a growing file, and starts over when the run goes back to 
     const out = new TensorBoardExport(folder, join(folder, 'logs'))
     expect([out.update(), tail.read().rows.length, tail.read().rows.length]).toEqual([1, 1, 0])
     appendFileSync(metrics, line(rows[1]!).slice(10) + rows.slice(2).map(line).join(''))
-    expect([out.update(), tail.read().rows.length]).toEqual([5, 5])
+    expect([out.update(), tail.read().rows.length]).toEqual([6, 6])
     const tags = (): string[][] => events(readFileSync(out.file)).map(e => Object.keys(e.values ?? {}))
-    expect(tags()).toHaveLength(1 + 5)
+    expect(tags()).toHaveLength(1 + 6)
     expect(tags().at(-1)).toEqual(['gamma/ln0', 'gamma/ln1'])
     expect(events(readFileSync(out.file))[2]!.wall as number - (events(readFileSync(out.file))[0]!.wall as number)).toBeCloseTo(0.5, 5)
     writeFileSync(join(folder, 'new'), line(rows[0]!))
