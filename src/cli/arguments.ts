@@ -44,3 +44,13 @@ export function interruptible(): { signal: AbortSignal, done: () => void } {
   for (const name of names) process.on(name, onSignal)
   return { signal: controller.signal, done: () => { for (const name of names) process.off(name, onSignal) } }
 }
+
+/** Options of the commands that use a trained language model. */
+export const modelOptions = { arm: { type: 'string' }, step: { type: 'string' }, precision: { type: 'string' }, threads: { type: 'string' }, narrow: { type: 'boolean' } } as const
+
+/** Which model `source` and its options mean. Throws UsageError. */
+export function modelSource(source: string, values: { arm?: string, step?: string, precision?: string }): { source: string, arm?: 'baseline' | 'studied', step?: number, precision?: string } {
+  const { arm, step, precision } = values
+  if (arm !== undefined && arm !== 'baseline' && arm !== 'studied') throw new UsageError(`--arm ${arm}: use baseline or studied`)
+  return { source, ...arm !== undefined && { arm }, ...step !== undefined && { step: wholeNumber('--step', step, 1) }, ...precision !== undefined && { precision } }
+}

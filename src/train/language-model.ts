@@ -7,7 +7,7 @@ import { readSafetensors } from '../io/tensor-file.ts'
 import { generate } from '../model/generate.ts'
 import { initializeTransformer } from '../model/initialize.ts'
 import { emitLossAndGradient } from '../model/language-model.ts'
-import { importNames } from '../model/names.ts'
+import { importNames, type NamedTensors } from '../model/names.ts'
 import { ropeTable } from '../model/rope.ts'
 import { flopsPerToken, headDim, parameterCount, type TransformerShape } from '../model/transformer-shape.ts'
 import { describeScheme, type PrecisionScheme } from '../numerics/scheme.ts'
@@ -27,6 +27,15 @@ import { Probes } from './probe.ts'
 import { cosPi } from './step-values.ts'
 import { due, hashWeights, restoreArms, saveArms, type Task } from './task.ts'
 import type { MetricsRow } from './types.ts'
+
+/** The weights of a model from a safetensors file with OLMo's or Hugging Face's names. Throws UsageError if the file is not that model's. */
+export function readWeights(file: string, shape: TransformerShape): NamedTensors {
+  const tensors = new Map([...readSafetensors(file).tensors].map(([name, t]) => {
+    if (t.dtype !== 'F32') throw new UsageError(`${file}: ${name} is ${t.dtype}, weights must be F32`)
+    return [name, { shape: t.shape, values: typed(t, Float32Array) }]
+  }))
+  try { return importNames(shape, tensors) } catch (e) { throw e instanceof UsageError ? new UsageError(`${file}: ${e.message}`, { cause: e }) : e }
+}
 
 /** What WebAssembly can address. */
 const MEMORY_LIMIT = 2 ** 32
@@ -127,12 +136,8 @@ export class LanguageModel implements Task {
 
   #initialize({ params }: LanguageModelArm): void {
     const { model: { init }, seed } = this.#config
-    if (init === 'mitchell') { initializeTransformer(this.executor, params, seed); return }
-    const tensors = new Map([...readSafetensors(init).tensors].map(([name, t]) => {
-      if (t.dtype !== 'F32') throw new UsageError(`${init}: ${name} is ${t.dtype}, weights must be F32`)
-      return [name, { shape: t.shape, values: typed(t, Float32Array) }]
-    }))
-    params.import(this.executor.arena, importNames(this.shape, tensors))
+    if (init === 'mitchell') initializeTransformer(this.executor, params, seed)
+    else params.import(this.executor.arena, readWeights(init, this.shape))
   }
 
   #probesOf(arm: LanguageModelArm): Probes {
