@@ -70,7 +70,7 @@ export function lossFigure(run: RunData): Figure | null {
       ...interventions(run),
     ],
   })
-  const drawings = [{ yTitle: 'training loss (mean squared error, log scale); dots: validation', svg: loss }]
+  const drawings = [{ yTitle: `training loss (${run.config.task === 'language-model' ? 'cross entropy in nats per token' : 'mean squared error'}, log scale); dots: validation`, svg: loss }]
   if (gap) {
     const ground = ratioAxis(gap)
     drawings.push({ yTitle: 'loss relative to the baseline’s at the same step', svg: draw({
@@ -107,7 +107,7 @@ export function gammaOverflowFigure(run: RunData): Figure | null {
   const labels = new Map(arms(run).map(({ arm, label }) => [arm, label]))
   const title = (arm: 'baseline' | 'studied') => `${labels.get(arm)} run`
   const layers = rows.flatMap(r => Object.entries(r.tensors).flatMap(([name, value]) => {
-    const layer = /^layers\.(\d+)\.ln\.gamma$/.exec(name)?.[1]
+    const layer = /^(?:layers\.(\d+)\.ln\.gamma|transformer\.blocks\.(\d+)\.attn_norm\.weight)$/.exec(name)?.slice(1).find(l => l !== undefined)
     return layer === undefined ? [] : [{ arm: title(r.arm), step: r.step, layer: Number(layer), value }]
   }))
   const totals = rows.map(r => ({ arm: title(r.arm), step: r.step, value: r.totals.gamma! }))

@@ -5,6 +5,7 @@ import type { EngineInfo } from '../train/types.ts'
 import { figure } from './chart.ts'
 import { arms, flatten, median, parameterCount, points, rowsOf, smooth, type Point, type RunData } from './data.ts'
 import { gammaHistogramFigure, gammaOverflowFigure, gradientNormFigure, lossFigure, overflowFigure, probeColor, probeFigure, trajectoryFigure } from './figures.ts'
+import { budgetFigure, samples } from './language-model.ts'
 import { html, type Html } from './html.ts'
 import { color } from './style.ts'
 import { page, percent, settings, relation, sideBySide, significant, tiles, type Tile } from './page.ts'
@@ -140,7 +141,8 @@ export function runPage(run: RunData): string {
 ${tiles(headlines(run))}
 ${said.length ? html`<ul class="findings">${said.map(f => html`<li>${f}</li>`)}</ul>` : ''}
 <h2>Loss</h2>
-${figures([lossFigure(run)])}
+${figures([lossFigure(run), budgetFigure(run)])}
+${samples(run) ?? ''}
 ${gradient.length ? html`<h2>What rounding does to the gradient</h2>${gradient}` : ''}
 ${gamma.length ? html`<h2>Where layer norm’s gamma goes</h2>${gamma}` : ''}
 ${rest.length ? html`<h2>Overflow elsewhere</h2>${rest}` : ''}

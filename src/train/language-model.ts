@@ -146,10 +146,17 @@ export class LanguageModel implements Task {
       emitLossAndGradient(p, this.shape, arm.params, into, shared.input, precisionOf(shared, scheme, ROUNDING_STREAMS.studied), { loss, zWeight: this.#config.zLoss }))
   }
 
-  get description(): string { return `${parameterCount(this.shape)} parameters; ${this.data.description}` }
+  get introduction(): MetricsRow[] {
+    const { batch, model: { context } } = this.#config, parameters = parameterCount(this.shape)
+    return [{
+      kind: 'language-model', step: this.#done, parameters, flopsPerToken: flopsPerToken(this.shape, context).budget, tokensPerStep: batch * context, corpus: this.data.hash,
+      detail: `${parameters} parameters; ${this.data.description}`,
+    }]
+  }
   get arms(): ArmName[] { return this.#arms.all.map(a => a.name) }
 
   build(done: number): string | null {
+    this.#done = done
     const { baseline, precisionSchedule, precision, probes } = this.#config, overlay = this.#overlay
     const present = precisionSchedule.findLast(s => s.step <= done)?.precision ?? precision
     for (const arm of this.#arms.all) arm.build(overlay, arm.name === 'studied' ? present : baseline!)

@@ -36,8 +36,8 @@ export interface Task {
   restore(tensors: Checkpoint['tensors'], what: string): void
   /** SHA-256 over all arms' weights. */
   weightsHash(): Promise<string>
-  /** What a run is trained on, in words, for its log. */
-  readonly description?: string
+  /** What the log begins with. */
+  readonly introduction?: readonly MetricsRow[]
   /** After a loss that is not finite: where the first such value stands. */
   diagnose?(arm: ArmName): Promise<string>
 }

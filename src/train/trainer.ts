@@ -78,7 +78,7 @@ class Walk {
 
   async toEnd(): Promise<RunSummary> {
     const task = this.#task, { config } = this.#run, { signal, onProgress } = this.#options
-    if (task.description && (this.#done === 0 || !this.#options.resume)) this.#event('data', task.description)
+    if (task.introduction && (this.#done === 0 || !this.#options.resume)) this.#run.log(...task.introduction)
     if (this.#done === 0) await this.#validate()
     const walkStarted = performance.now()
     while (this.#done < config.steps && !signal?.aborted) {

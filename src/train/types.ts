@@ -35,13 +35,27 @@ export interface MomentsRow { kind: 'moments', arm: Arm, step: number, tensors: 
 /** Layer-norm gamma, every value, one list per layer. */
 export interface GammaRow { kind: 'gamma', arm: Arm, step: number, layers: number[][] }
 
+/** What a language model is and reads: logged once, at the start. */
+export interface LanguageModelRow {
+  kind: 'language-model'
+  step: number
+  /** As the paper counts them, embeddings included. */
+  parameters: number
+  /** 6 per parameter: the paper's budget of a training step. */
+  flopsPerToken: number
+  tokensPerStep: number
+  /** SHA-256 of the encoded text. */
+  corpus: string
+  detail: string
+}
+
 /** Text that a language model wrote. */
 export interface SampleRow { kind: 'sample', arm: Arm, step: number, text: string }
 
-/** Something that happened: a checkpoint, a change of precision, a spike of the loss, what text was read, the end. */
-export interface EventRow { kind: 'event', step: number, event: 'checkpoint' | 'precision' | 'resumed' | 'finished' | 'interrupted' | 'nan' | 'spike' | 'data', detail: string }
+/** Something that happened: a checkpoint, a change of precision, a spike of the loss, the end. */
+export interface EventRow { kind: 'event', step: number, event: 'checkpoint' | 'precision' | 'resumed' | 'finished' | 'interrupted' | 'nan' | 'spike', detail: string }
 
-export type MetricsRow = StepRow | ValidationRow | GradientRow | TrajectoryRow | ProbeRow | OverflowRow | MomentsRow | GammaRow | SampleRow | EventRow
+export type MetricsRow = StepRow | ValidationRow | GradientRow | TrajectoryRow | ProbeRow | OverflowRow | MomentsRow | GammaRow | LanguageModelRow | SampleRow | EventRow
 
 /** What ran: stored with every run, because results must not depend on it. */
 export interface EngineInfo extends CoreEngine { readonly threads: number }

@@ -41,7 +41,7 @@ describe('training a language model', () => {
     expect(losses.length).toBe(3)
     expect(losses[0]!).toBeGreaterThan(5)
     expect(losses[2]!).toBeLessThan(1.6)
-    expect(kind(rows, 'event').find(e => e.event === 'data')!.detail).toMatch(/parameters; \d+ training samples of 32 bytes from \d+ documents, \d+ held out/)
+    expect(kind(rows, 'language-model')[0]!.detail).toMatch(/parameters; \d+ training samples of 32 bytes from \d+ documents, \d+ held out/)
   })
 
   it('gives the same bits for any number of threads, and after a break', async () => {
