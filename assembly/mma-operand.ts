@@ -86,40 +86,72 @@ export function mma_decode(words: usize, flags: usize, codes: usize, scales: usi
   }
 }
 
+/** decode_word of a positive E4M3 code. */
+// @ts-ignore: decorator
+@inline
+function ue4m3_word(code: u32): i32 {
+  const field = <i32>code >> 3
+  if (code == 0x7f) return word(NAN_EXP, 1)
+  if (!code) return word(ZERO_EXP, 0)
+  return word(max(field, 1) - 7, field ? code & 7 | 8 : code)
+}
+
+/** Twice the value of each E2M1 code. */
+const HALVES = memory.data<i8>([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12])
+const NIBBLE = memory.data<i8>([15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15])
+
 /**
- * Decode rows of E2M1 codes for GST-FDPA, one code per byte. halves[rows, stride]: i8, twice the value; stride = K rounded up to 64. scale_words[rows, stride / 16]:
- * the scale of each group of 16 as a word whose significand has 3 fraction bits; kind 0 is E8M0, 1 is UE4M3. flags[rows, stride / 64]: 1 where a scale is NaN.
- * scales[rows, ceil(K / block)]. Items: rows.
+ * One step (64 k) of one row of E2M1 codes for GST-FDPA: halves[64], i8, twice the value; words[4], the scale of each group of 16, as a word whose significand has
+ * 3 fraction bits. codes: the row, a byte each, or two in a byte with the even k in the low half (`nibbles`). scales: the row's bytes, one per `block`; kind 0 is
+ * E8M0, 1 is UE4M3. What lies beyond K is zero. Returns 1 if a scale is NaN.
  */
-export function mma_decode_groups(halves: usize, scale_words: usize, flags: usize, codes: usize, scales: usize, K: i32, stride: i32, block: i32, kind: i32, begin: i32, end: i32): void {
-  const blocks = (K + block - 1) / block
-  for (let row = begin; row < end; row++) {
-    const from = codes + <usize>row * <usize>K
-    const to = halves + <usize>row * <usize>stride
-    for (let k = 0; k < stride; k++) {
-      let half = 0
-      if (k < K) {
-        const code = <i32>load<u8>(from + <usize>k)
-        const w = decode_word(code & 15, 2, 1, 1, 2)
-        half = wordSig(w) ? wordSig(w) << wordExp(w) : 0
-      }
-      store<i8>(to + <usize>k, <i8>half)
+export function decode_group_step(halves: usize, words: usize, codes: usize, nibbles: i32, scales: usize, K: i32, step: i32, block: i32, kind: i32): i32 {
+  const k0 = step << 6
+  const table = v128.load(HALVES), low = v128.load(NIBBLE)
+  let from = codes + <usize>(nibbles ? k0 >> 1 : k0)
+  if (k0 + 64 > K) { // a short last step, completed in place
+    memory.fill(halves, 0, 64)
+    memory.copy(halves, from, <usize>(nibbles ? (K - k0 + 1) >> 1 : K - k0))
+    from = halves
+  }
+  if (nibbles) {
+    const x = v128.load(from), y = v128.load(from, 16)
+    const xl = v128.swizzle(table, v128.and(x, low)), xh = v128.swizzle(table, i8x16.shr_u(x, 4))
+    const yl = v128.swizzle(table, v128.and(y, low)), yh = v128.swizzle(table, i8x16.shr_u(y, 4))
+    v128.store(halves, v128.shuffle<i8>(xl, xh, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23))
+    v128.store(halves, v128.shuffle<i8>(xl, xh, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 16)
+    v128.store(halves, v128.shuffle<i8>(yl, yh, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), 32)
+    v128.store(halves, v128.shuffle<i8>(yl, yh, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 48)
+  } else {
+    for (let i: usize = 0; i < 64; i += 16) v128.store(halves + i, v128.swizzle(table, v128.and(v128.load(from + i), low)))
+  }
+  let special = 0
+  for (let g = 0; g < 4; g++) {
+    let w = word(ZERO_EXP, 0)
+    const k = k0 + (g << 4)
+    if (k < K) {
+      const byte = <u32>load<u8>(scales + <usize>(k / block))
+      w = kind ? ue4m3_word(byte & 0x7f) : byte == 255 ? word(NAN_EXP, 1) : word(<i32>byte - 127, 8)
     }
-    const groups = stride >> 4
-    const scaleRow = scale_words + (<usize>row * <usize>groups << 2)
-    for (let s = 0; s < stride >> 6; s++) {
-      let special = 0
-      for (let g = s << 2; g < (s + 1) << 2; g++) {
-        let w = word(ZERO_EXP, 0)
-        if (g << 4 < K) {
-          const byte = <u32>load<u8>(scales + <usize>row * <usize>blocks + <usize>((g << 4) / block))
-          if (kind) w = decode_word(byte & 0x7f, 4, 3, 7, NAN_ONLY)
-          else w = byte == 255 ? word(NAN_EXP, 1) : word(<i32>byte - 127, 8)
-        }
-        if (wordExp(w) >= INF_EXP) special = 1
-        store<i32>(scaleRow + (<usize>g << 2), w)
-      }
-      store<u8>(flags + <usize>row * <usize>(stride >> 6) + <usize>s, <u8>special)
+    if (wordExp(w) >= INF_EXP) special = 1
+    store<i32>(words + (<usize>g << 2), w)
+  }
+  return special
+}
+
+/**
+ * Decode rows of E2M1 codes for GST-FDPA, step by step as above. halves[rows, stride]; stride = K rounded up to 64. scale_words[rows, stride / 16]. flags[rows, stride / 64].
+ * codes[rows, K] or [rows, K / 2] (`nibbles`); scales[rows, ceil(K / block)]. Items: rows.
+ */
+export function mma_decode_groups(halves: usize, scale_words: usize, flags: usize, codes: usize, nibbles: i32, scales: usize, K: i32, stride: i32, block: i32, kind: i32,
+  begin: i32, end: i32): void {
+  const steps = stride >> 6
+  for (let row = begin; row < end; row++) {
+    const from = codes + <usize>row * <usize>(nibbles ? K >> 1 : K)
+    const bytes = scales + <usize>row * <usize>((K + block - 1) / block)
+    for (let s = 0; s < steps; s++) {
+      const at = <usize>(row * steps + s)
+      store<u8>(flags + at, <u8>decode_group_step(halves + (at << 6), scale_words + (at << 4), from, nibbles, bytes, K, s, block, kind))
     }
   }
 }

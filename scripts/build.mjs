@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import asc from 'assemblyscript/asc'
 import { generateTiles } from './gemm-tiles.mjs'
+import { generateMmaTiles } from './mma-tiles.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 process.chdir(root)
@@ -16,6 +17,7 @@ mkdirSync('build', { recursive: true })
 const entries = { kernels: 'assembly/index.ts', relaxed: 'assembly/relaxed.ts' }
 
 generateTiles()
+generateMmaTiles()
 const sources = ['asconfig.json', 'scripts/build.mjs', ...readdirSync('assembly', { recursive: true }).filter(f => f.endsWith('.ts')).map(f => join('assembly', f)).sort()]
 const stamp = createHash('sha256')
 for (const f of sources) stamp.update(f).update('\0').update(readFileSync(f))

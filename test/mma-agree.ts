@@ -15,14 +15,14 @@ export const distinctModels = [...new Map(Object.values(mmaModels).reverse().map
  * `count` results of model `name`, spread over its formats and scales, in tiles of M x N. Fails on the first differing bit. Returns the share of results that are
  * finite and not zero.
  */
-export function agree(name: string, count: number, seed: number, M = 12, N = 12): number {
+export function agree(name: string, count: number, seed: number, M = 12, N = 12, plain = false): number {
   const configs = configurationsOf(mmaModels[name]!).map(o => mmaConfig(name, o))
   const [sign, infinity] = mmaModels[name]!.accumulator === 'f16' ? [0x8000, 0x7c00] : [0x80000000, 0x7f800000]
   let ordinary = 0, done = 0
   for (let t = 0; done < count; t++) {
     const config = configs[t % configs.length]!
     const tile = mmaTile(config, seed, Math.floor(t / configs.length), M, N, 1 + t % 3)
-    const got = runTile(ex, config, tile)
+    const got = runTile(ex, config, tile, plain)
     const a = tile.a.map((codes, i) => decodeRow(config, 'a', codes, tile.scaleA[i])), b = tile.b.map((codes, j) => decodeRow(config, 'b', codes, tile.scaleB[j]))
     for (let i = 0; i < M; i++) for (let j = 0; j < N; j++, done++) {
       const want = mmaRows(config, a[i]!, b[j]!, tile.c[i]![j]!)

@@ -3,7 +3,7 @@
 // their structure, so that every pair of rows provokes; a single case is a tile of 1 x 1. A tile is a function of (configuration, seed, index, sizes).
 import { formats, type FloatFormat, type FormatName } from '../numerics/formats.ts'
 import type { MmaConfig } from '../numerics/mma.ts'
-import { mmaElement } from '../oracle/mma.ts'
+import { decodeRow, mmaElement } from '../oracle/mma.ts'
 import { philox4x32 } from '../oracle/philox.ts'
 
 export interface MmaTile {
@@ -125,12 +125,17 @@ const generators: Record<string, (K: number, F: number, r: Random) => [Row, Row]
 }
 const kinds = Object.keys(generators)
 
+const corners = ['plain', 'spread', 'any', 'low', 'plain', 'special', 'spread', 'high', 'plain', 'tiny'] as const
+
 /** Scale bytes of a row: mostly such that products of the two stay representable, sometimes the corners. */
-function scaleBytes(kind: 'e8m0' | 'ue4m3', count: number, r: Random, corner: 'plain' | 'any' | 'special' | 'tiny'): number[] {
+function scaleBytes(kind: 'e8m0' | 'ue4m3', count: number, r: Random, corner: typeof corners[number]): number[] {
   const centre = kind === 'e8m0' ? 127 + r.between(-12, 12) : 0x38
   return times(count, () => {
     if (corner === 'any') return kind === 'e8m0' ? r.between(0, 254) : r.between(0, 0x7e) + r.below(2) * 128 // the sign bit of UE4M3 must not matter
     if (corner === 'special' && r.chance(4)) return r.pick(kind === 'e8m0' ? [0, 254, 1, 255] : [0, 0x80, 1, 7, 0x7f, 0x7e, 0xff])
+    if (corner === 'spread') return kind === 'e8m0' ? centre + r.between(-16, 16) : r.between(1, 0x7e)
+    if (corner === 'low' && kind === 'e8m0') return r.between(46, 68) // products near the subnormals of FP32
+    if (corner === 'high' && kind === 'e8m0') return r.between(180, 196) // products near its overflow
     if (corner === 'tiny') return kind === 'e8m0' ? r.between(0, 24) : r.between(0, 8)
     return kind === 'e8m0' ? centre + r.between(-3, 3) : Math.min(Math.max(centre + r.between(-20, 20), 1), 0x7e)
   })
@@ -151,25 +156,48 @@ function accumulatorNear(f16: boolean, exp: number, r: Random): number {
   return r.below(2) * (f16 ? 0x8000 : 0x80000000) + field * 2 ** man + (r.chance(3) ? fraction : fraction & ~(2 ** r.between(0, man) - 1))
 }
 
+const flip = (f16: boolean, bits: number) => { const sign = f16 ? 0x8000 : 0x80000000; return bits < sign ? bits + sign : bits - sign }
+
+/** What the unit makes of the first step's terms with the largest alignment exponent alone. */
+function dominantSum(config: MmaConfig, x: readonly number[], y: readonly number[], scaleA: readonly number[], scaleB: readonly number[]): number {
+  const { model, scale } = config
+  const a = decodeRow(config, 'a', x, scaleA), b = decodeRow(config, 'b', y, scaleB)
+  const exps = Array.from({ length: model.length }, (_, k) => {
+    const g = scale ? Math.floor(k / scale.block) : 0
+    const scales = scale ? a.scale[g]!.exp + b.scale[g]!.exp : 0, elements = a.exp[k]! + b.exp[k]!
+    return model.group && elements > -Infinity ? scales : elements + scales
+  })
+  const top = Math.max(...exps)
+  return mmaElement(config, x.slice(0, model.length).map((code, k) => exps[k] === top ? code : 0), y.slice(0, model.length), 0, scaleA, scaleB)
+}
+
 /** Generators of an accumulator, given the products' top exponent and the result that zero would give. */
-const accumulators: Record<string, (f16: boolean, top: number, F: number, result: () => number, r: Random) => number> = {
+const accumulators: Record<string, (f16: boolean, top: number, F: number, result: () => number, r: Random, dominant: () => number) => number> = {
   'zero': () => 0,
   'near': (f16, top, _, __, r) => accumulatorNear(f16, top + r.between(-4, 4), r),
   'below': (f16, top, F, _, r) => accumulatorNear(f16, top - r.between(2, F + 4), r),
   'above': (f16, top, F, _, r) => accumulatorNear(f16, top + r.between(4, F + 4), r),
   /** Minus what the products give: what is left is what the unit lost. */
-  'opposite': (f16, _, __, result) => { const d = result(), sign = f16 ? 0x8000 : 0x80000000; return d < sign ? d + sign : d - sign },
+  'opposite': (f16, _, __, result) => flip(f16, result()),
+  /** Minus the terms that set the alignment: what is left is the rest, as it was cut. */
+  'residue': (f16, _, __, ___, ____, dominant) => flip(f16, dominant()),
   /** A unit in the last place or so away from the products: halfway between two results, give or take. */
   'tie': (f16, _, __, result, r) => {
     const man = f16 ? 10 : 23
     return accumulatorNear(f16, Math.floor(result() % (f16 ? 0x8000 : 0x80000000) / 2 ** man) - (f16 ? 15 : 127) + r.between(man - 2, man + 2), r)
+  },
+  /** A few leading bits and the last one: what is cut off its end decides whether the sum borrows. */
+  'sticky': (f16, top, F, _, r) => {
+    const man = f16 ? 10 : 23
+    const x = accumulatorNear(f16, top - r.between(-2, F), r), leading = r.between(0, 6)
+    return x - x % 2 ** (man - leading) + 2 ** r.between(0, r.chance(2) ? 0 : man - leading - 1)
   },
   'bits': (f16, _, __, ___, r) => r.word() % (f16 ? 0x7c00 : 0x7f800000) + r.below(2) * (f16 ? 0x8000 : 0x80000000),
   'subnormal': (f16, _, __, ___, r) => accumulatorNear(f16, -200, r),
   'negative zero': f16 => f16 ? 0x8000 : 0x80000000,
   'special': (f16, _, __, ___, r) => r.pick(f16 ? [0x7c00, 0xfc00, 0x7c01, 0xfe05] : [0x7f800000, 0xff800000, 0x7f800001, 0xffc00005]),
 }
-const accumulatorOrder = ['zero', 'near', 'below', 'above', 'opposite', 'near', 'tie', 'bits', 'subnormal', 'zero', 'negative zero', 'near', 'special']
+const accumulatorOrder = ['zero', 'near', 'below', 'above', 'opposite', 'sticky', 'residue', 'tie', 'bits', 'subnormal', 'zero', 'negative zero', 'sticky', 'special']
 
 /** Tile `index` of the stream `seed`: M x N results, `steps` chained steps along k. */
 export function mmaTile(config: MmaConfig, seed: number, index: number, M: number, N: number, steps: number): MmaTile {
@@ -190,7 +218,7 @@ export function mmaTile(config: MmaConfig, seed: number, index: number, M: numbe
       for (const row of side) if (codes.length && r.chance(3)) row[r.below(row.length)] = r.pick(codes)
     }
   }
-  const corner = (['plain', 'plain', 'any', 'plain', 'special', 'plain', 'plain', 'tiny'] as const)[Math.floor(index / kinds.length) % 8]!
+  const corner = corners[Math.floor(index / kinds.length) % corners.length]!
   const scales = (count: number) => Array.from({ length: count }, () => scale ? scaleBytes(scale.format, Math.ceil(L * steps / scale.block), r, corner) : [])
   const scaleA = scales(M), scaleB = scales(N)
   const accumulator = accumulatorOrder[Math.floor(index / 3) % accumulatorOrder.length]!
@@ -199,8 +227,8 @@ export function mmaTile(config: MmaConfig, seed: number, index: number, M: numbe
   const c = a.map((x, i) => b.map((y, j) => {
     const top = () => topExponent(fa, fb, x, y) + (scale?.format === 'e8m0' ? scaleA[i]![0]! + scaleB[j]![0]! - 254 : 0)
     const result = () => mmaElement(config, aCodes[i]!, bCodes[j]!, 0, scaleA[i]!, scaleB[j]!)
-    const needsTop = accumulator === 'near' || accumulator === 'below' || accumulator === 'above'
-    return accumulators[accumulator]!(f16, needsTop ? top() : 0, F, result, r)
+    const needsTop = accumulator === 'near' || accumulator === 'below' || accumulator === 'above' || accumulator === 'sticky'
+    return accumulators[accumulator]!(f16, needsTop ? top() : 0, F, result, r, () => dominantSum(config, aCodes[i]!, bCodes[j]!, scaleA[i]!, scaleB[j]!))
   }))
   return { category: `${kind}${specials ? '+specials' : ''}/${accumulator}`, a: aCodes, b: bCodes, c, scaleA, scaleB }
 }

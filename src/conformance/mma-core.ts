@@ -16,14 +16,14 @@ function write(ex: InlineExecutor, rows: readonly ArrayLike<number>[], bits: 8 |
   return ptr
 }
 
-/** D of a tile as bits, [M * N]. */
-export function runTile(ex: InlineExecutor, config: MmaConfig, tile: Omit<MmaTile, 'category'>): Uint32Array {
+/** D of a tile as bits, [M * N]. `plain`: by the straightforward kernel, where there is a quicker one. */
+export function runTile(ex: InlineExecutor, config: MmaConfig, tile: Omit<MmaTile, 'category'>, plain = false): Uint32Array {
   const mark = ex.arena.mark()
   const p = new Program(ex.arena)
   const operand = (side: 'a' | 'b', codes: number[][], scales: number[][]) => decodeOperand(p, config, side,
-    { ptr: write(ex, codes, codeBits(config[side])), rows: codes.length, K: codes[0]!.length, scales: config.scale ? write(ex, scales, 8) : undefined })
+    { ptr: write(ex, codes, codeBits(config[side])), rows: codes.length, K: codes[0]!.length, scales: config.scale ? write(ex, scales, 8) : undefined }, plain)
   const a = operand('a', tile.a, tile.scaleA), b = operand('b', tile.b, tile.scaleB)
-  const d = ex.arena.tensor(a.rows, b.rows)
+  const d = ex.arena.tensor(tile.a.length, tile.b.length)
   ex.arena.u32(d).set(tile.c.flat())
   mma(p, config, a, b, d, { c: d })
   ex.runSync(p)

@@ -12,24 +12,30 @@ const roundings = ['rz-f32', 'rz-e8m13', 'rne-f16', 'rne-f32'] as const
 
 /** An operand in core memory, row-major [rows, K]. */
 export interface MmaCodes {
-  /** Byte offset of the codes, one per 1, 2 or 4 bytes (codeBits). E2M1 takes a byte each here. */
+  /** Byte offset of the codes, one per 1, 2 or 4 bytes (codeBits), or two E2M1 codes in a byte. */
   readonly ptr: number
   readonly rows: number
   readonly K: number
   /** Byte offset of the scale bytes [rows, ceil(K / block)]; needed by scaled units. */
   readonly scales?: number
+  /** FP4 units: two codes in a byte, the even k in the low half. K is even. */
+  readonly nibbles?: boolean
 }
 
-/** A decoded operand: what the kernels read. */
+/** An operand as the kernels read it. */
 export interface MmaOperand {
-  readonly rows: number
-  readonly K: number
+  readonly codes: MmaCodes
   /** K in whole steps. */
   readonly steps: number
-  readonly data: Tensor
-  readonly scales: Tensor | null
-  readonly flags: Tensor
+  /** Of the straightforward kernels: decoded elements, scales (FP4), flags of the steps that hold Inf or NaN. */
+  readonly plain: { readonly data: Tensor, readonly scales: Tensor | null, readonly flags: Tensor } | null
+  /** Of the quick ones: panels. */
+  readonly packed: Tensor | null
 }
+
+/** Rows of a panel of either operand, and of an item of the quick kernels: assembly/mma-fp4.ts. */
+const PANEL = { a: 4, b: 16 } as const
+const BLOCK_ROWS = 64
 
 /** Bytes as a buffer of the program. */
 const bytes = (p: Program, n: number): Tensor => p.temp(Math.ceil(n / 4))
@@ -38,27 +44,38 @@ const bytes = (p: Program, n: number): Tensor => p.temp(Math.ceil(n / 4))
 const GRAIN = 1 << 14
 const grainOf = (perItem: number) => Math.max(1, Math.ceil(GRAIN / Math.max(perItem, 1)))
 
-/** Emit the decoding of operand `side` of `config`. Throws UsageError if scales are missing. The result's buffers come from p.temp (see freeOperand). */
-export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', { ptr, rows, K, scales }: MmaCodes): MmaOperand {
+/**
+ * Emit the decoding of operand `side` of `config`. Throws UsageError if scales are missing. The result's buffers come from p.temp (see freeOperand).
+ * `plain`: for the straightforward kernel even where there is a quick one (same bits).
+ */
+export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', codes: MmaCodes, plain = false): MmaOperand {
   const { model, scale } = config
-  if (scale && scales === undefined) throw new UsageError(`${model.name}: operand ${side.toUpperCase()} needs scales (${scale.format}, one per ${scale.block})`)
+  const { ptr, rows, K, scales = 0, nibbles = false } = codes
+  if (scale && codes.scales === undefined) throw new UsageError(`${model.name}: operand ${side.toUpperCase()} needs scales (${scale.format}, one per ${scale.block})`)
   const steps = Math.ceil(K / model.length), stride = steps * model.length
-  const flags = bytes(p, rows * steps)
   if (model.algorithm === 'gst-fdpa') {
-    const data = bytes(p, rows * stride), scaleWords = p.temp(rows, stride / 16)
-    p.emit('mma_decode_groups', [data.ptr, scaleWords.ptr, flags.ptr, ptr, scales!, K, stride, scale!.block, scale!.format === 'ue4m3' ? 1 : 0], rows, grainOf(K))
-    return { rows, K, steps, data, scales: scaleWords, flags }
+    const kind = scale!.format === 'ue4m3' ? 1 : 0
+    if (!plain) {
+      const width = PANEL[side], panels = Math.ceil(rows / width)
+      const packed = bytes(p, panels * steps * (160 * width + 64))
+      p.emit('mma_pack_fp4', [packed.ptr, ptr, nibbles ? 1 : 0, scales, rows, K, scale!.block, kind, width], panels, grainOf(K * width))
+      return { codes, steps, plain: null, packed }
+    }
+    const data = bytes(p, rows * stride), scaleWords = p.temp(rows, stride / 16), flags = bytes(p, rows * steps)
+    p.emit('mma_decode_groups', [data.ptr, scaleWords.ptr, flags.ptr, ptr, nibbles ? 1 : 0, scales, K, stride, scale!.block, kind], rows, grainOf(K))
+    return { codes, steps, plain: { data, scales: scaleWords, flags }, packed: null }
   }
+  if (nibbles) throw new UsageError(`${model.name}: operand ${side.toUpperCase()} must have one code per byte`)
   const format = formats[config[side]] as FloatFormat
-  const data = p.temp(rows, stride)
-  p.emit('mma_decode', [data.ptr, flags.ptr, ptr, scale ? scales! : 0, K, stride, model.length, scale?.block ?? model.length, model.algorithm === 'split-fp8' ? 1 : 0,
+  const data = p.temp(rows, stride), flags = bytes(p, rows * steps)
+  p.emit('mma_decode', [data.ptr, flags.ptr, ptr, scale ? scales : 0, K, stride, model.length, scale?.block ?? model.length, model.algorithm === 'split-fp8' ? 1 : 0,
     codeBits(config[side]) / 8, format.expBits, format.manBits, format.bias, specialsCode[format.specials]], rows, grainOf(K))
-  return { rows, K, steps, data, scales: null, flags }
+  return { codes, steps, plain: { data, scales: null, flags }, packed: null }
 }
 
 /** Hand an operand's buffers back: the calls emitted so far are the last to use them. */
-export function freeOperand(p: Program, x: MmaOperand): void {
-  p.free(x.data, x.flags, ...(x.scales ? [x.scales] : []))
+export function freeOperand(p: Program, { plain, packed }: MmaOperand): void {
+  for (const t of [plain?.data, plain?.scales, plain?.flags, packed]) if (t) p.free(t)
 }
 
 /**
@@ -67,35 +84,41 @@ export function freeOperand(p: Program, x: MmaOperand): void {
  */
 export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand, d: Tensor, options: { c?: Tensor, from?: number, to?: number } = {}): void {
   const { model } = config
-  if (a.K !== b.K) throw new UsageError(`mma: a has K = ${a.K}, b has K = ${b.K}`)
+  if (a.codes.K !== b.codes.K) throw new UsageError(`mma: a has K = ${a.codes.K}, b has K = ${b.codes.K}`)
   const { c, from = 0, to = a.steps } = options
-  const N = b.rows, L = model.length, stride = a.steps * L, steps = to - from
+  const M = a.codes.rows, N = b.codes.rows, K = a.codes.K, L = model.length, stride = a.steps * L, steps = to - from
+  if (a.packed && b.packed) {
+    const { scale } = config
+    p.emit('mma_gst_fast', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, a.codes.ptr, a.codes.scales!, b.codes.ptr, b.codes.scales!, M, N, K, scale!.block,
+      scale!.format === 'ue4m3' ? 1 : 0, a.codes.nibbles ? 1 : 0, from, to, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANEL.b), grainOf(BLOCK_ROWS * PANEL.b * steps * L))
+    return
+  }
   const point = (['a', 'b'] as const).reduce((sum, side) => sum + (formats[config[side]] as FloatFormat).manBits, 0)
   const bytesPerCode = model.algorithm === 'gst-fdpa' ? 1 : 4
-  const [x, y] = [a, b].map(o => o.data.ptr + from * L * bytesPerCode) as [number, number]
-  const [fx, fy] = [a, b].map(o => o.flags.ptr + from) as [number, number]
+  const [x, y] = [a, b].map(o => o.plain!.data.ptr + from * L * bytesPerCode) as [number, number]
+  const [fx, fy] = [a, b].map(o => o.plain!.flags.ptr + from) as [number, number]
   const rounding = roundings.indexOf(model.rounding)
   const grain = grainOf(N * steps * L)
   switch (model.algorithm) {
     case 't-fdpa': case 'st-fdpa':
-      p.emit('mma_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point, model.fraction, model.floor, rounding], a.rows, grain)
+      p.emit('mma_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point, model.fraction, model.floor, rounding], M, grain)
       break
     case 'gst-fdpa': {
-      const [sx, sy] = [a, b].map(o => o.scales!.ptr + from * L / 4) as [number, number]
-      p.emit('mma_gst_fdpa', [d.ptr, c?.ptr ?? 0, x, sx, fx, y, sy, fy, N, steps, stride, a.steps, model.fraction, model.floor], a.rows, grain)
+      const [sx, sy] = [a, b].map(o => o.plain!.scales!.ptr + from * L / 4) as [number, number]
+      p.emit('mma_gst_fdpa', [d.ptr, c?.ptr ?? 0, x, sx, fx, y, sy, fy, N, steps, stride, a.steps, model.fraction, model.floor], M, grain)
       break
     }
     case 'split-fp8':
-      p.emit('mma_split_fp8', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, stride, a.steps, point, model.fraction, model.floor, rounding], a.rows, grain)
+      p.emit('mma_split_fp8', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, stride, a.steps, point, model.fraction, model.floor, rounding], M, grain)
       break
     case 'e-fdpa':
-      p.emit('mma_e_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point], a.rows, grain)
+      p.emit('mma_e_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point], M, grain)
       break
     case 'tr-fdpa': case 'gtr-fdpa':
-      p.emit('mma_tr_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point, model.fraction, model.algorithm === 'gtr-fdpa' ? 1 : 0], a.rows, grain)
+      p.emit('mma_tr_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point, model.fraction, model.algorithm === 'gtr-fdpa' ? 1 : 0], M, grain)
       break
     case 'ftz-addmul':
-      p.emit('mma_ftz_addmul', [d.ptr, c?.ptr ?? 0, x, y, N, steps, L, stride, point / 2], a.rows, grain)
+      p.emit('mma_ftz_addmul', [d.ptr, c?.ptr ?? 0, x, y, N, steps, L, stride, point / 2], M, grain)
       break
   }
 }

@@ -1,0 +1,56 @@
+// The edges of the quick kernels: operands at the limits from which their arithmetic follows.
+import { describe, expect, it } from 'vitest'
+import { runTile } from '../../src/conformance/mma-core.ts'
+import { mmaConfig } from '../../src/numerics/mma.ts'
+import { mmaElement } from '../../src/oracle/mma.ts'
+import { InlineExecutor } from '../../src/runtime/executor.ts'
+
+const ex = new InlineExecutor()
+const hex = (x: number) => x.toString(16)
+
+/** A 4 x 16 tile whose rows are all the same, on the quick kernel; every lane must equal the oracle. */
+function check(config: ReturnType<typeof mmaConfig>, a: number[], b: number[], c: number, scaleA: number[], scaleB: number[]): void {
+  const want = mmaElement(config, a, b, c, scaleA, scaleB)
+  const repeat = <T>(x: T, n: number) => Array.from({ length: n }, () => x)
+  const got = runTile(ex, config, { a: repeat(a, 4), b: repeat(b, 16), c: repeat(repeat(c, 16), 4), scaleA: repeat(scaleA, 4), scaleB: repeat(scaleB, 16) })
+  expect([...new Set(got)].map(hex)).toEqual([hex(want)])
+}
+const fill = <T>(n: number, f: (i: number) => T) => Array.from({ length: n }, (_, i) => f(i))
+
+describe('FP4', () => {
+  const largest = fill(64, () => 7), codes = (seed: number) => fill(64, k => Math.imul(k * 2654435761 + seed, 40503) >>> 13 & 15)
+  it('largest elements and every spread of a row\'s scales', () => {
+    for (let spread = 0; spread < 15; spread++) {
+      for (const both of [true, false]) {
+        const up = fill(4, g => g === 0 ? 0x7f - 1 - 8 * spread : 0x7e).map(x => Math.max(x, 0x07)) // UE4M3: significand 15 or 14
+        check(mmaConfig('blackwell-mxf4nvf4'), largest, largest, 0, up, both ? up : fill(4, () => 0x77))
+        check(mmaConfig('blackwell-mxf4'), largest, largest, 0, [127 + spread, 127], both ? [127 + spread, 127] : [127, 127])
+        check(mmaConfig('blackwell-mxf4'), largest.map(x => x + 8), largest, 0, [127 - spread, 127], [127, 127 - spread])
+      }
+    }
+  })
+  it('groups at every distance below the alignment, once the top one is cancelled', () => {
+    for (let distance = 0; distance < 48; distance++) {
+      for (let seed = 0; seed < 8; seed++) {
+        const a = codes(seed), b = codes(seed + 100)
+        const top = (x: number[]) => x.map((v, k) => k < 32 ? v : 0)
+        const config = mmaConfig('blackwell-mxf4')
+        const half = Math.floor(distance / 2), scaleA = [127, 127 - half], scaleB = [127, 127 - distance + half]
+        const c = mmaElement(config, top(a), b, 0, scaleA, scaleB)
+        check(config, a, b, (c ^ 0x80000000) >>> 0, scaleA, scaleB)
+        const nv = mmaConfig('blackwell-mxf4nvf4')
+        const low = Math.min(half, 14), ueA = [0x7d, 0x7d, Math.max(0x7d - 8 * low, 3), 0], ueB = [0x7b, 0x7b, Math.max(0x7b - 8 * Math.min(distance - low, 14), 5), 0]
+        const cNv = mmaElement(nv, top(a), b, 0, ueA, ueB)
+        check(nv, a, b, (cNv ^ 0x80000000) >>> 0, ueA, ueB)
+      }
+    }
+  })
+  it('accumulators at every distance from the products', () => {
+    for (let exp = 60; exp < 200; exp++) {
+      for (const fraction of [0, 1, 0x400001, 0x7fffff]) {
+        const c = exp * 2 ** 23 + fraction
+        for (const sign of [0, 0x80000000]) check(mmaConfig('blackwell-mxf4nvf4'), codes(exp), codes(fraction), c + sign, [0x38, 0x3c, 0x41, 0x2f], [0x40, 0x33, 0x38, 0x39])
+      }
+    }
+  })
+})
