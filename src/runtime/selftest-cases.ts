@@ -219,12 +219,21 @@ export const cases: Readonly<Record<string, Case>> = {
   mma_gst_fdpa: s => {
     const K = 128, side = (count: number) => {
       const halves = s.outWords(count * K / 4), scales = s.outWords(count * K / 16), flags = s.outWords(Math.ceil(count * K / 64 / 4))
-      const call: Call = ['mma_decode_groups', [halves, scales, flags, s.bytes(count * K, 16), s.bytes(count * K / 16, 120), K, K, 16, 1], count]
+      const call = (nibbles: 0 | 1): Call => ['mma_decode_groups', [halves, scales, flags, s.bytes(count * K, nibbles ? 256 : 16), nibbles, s.bytes(count * K / 16, 120), K, K, 16, 1], count]
       return { halves, scales, flags, call }
     }
     const a = side(rows), b = side(7)
-    return [a.call, b.call, ['mma_gst_fdpa', [s.outWords(rows * 7), s.numbers(rows * 7), a.halves, a.scales, a.flags, b.halves, b.scales, b.flags, 7, 2, K, 2, 35, -143], rows]]
+    return [a.call(0), b.call(1), ['mma_gst_fdpa', [s.outWords(rows * 7), s.numbers(rows * 7), a.halves, a.scales, a.flags, b.halves, b.scales, b.flags, 7, 2, K, 2, 35, -143], rows]]
   },
+  mma_gst_fast: s => each([8, 60] as const, spread => { // scales that spread little and much
+    const [M, N, K] = [rows, columns, 200], side = (count: number, width: 4 | 16) => {
+      const codes = s.bytes(count * K, 16), scales = s.bytes(count * 13, spread), packed = s.outWords(Math.ceil(count / width) * 4 * (40 * width + 16))
+      const call: Call = ['mma_pack_fp4', [packed, codes, 0, scales, count, K, 16, 1, width], Math.ceil(count / width)]
+      return { codes, scales, packed, call }
+    }
+    const a = side(M, 4), b = side(N, 16)
+    return [a.call, b.call, ['mma_gst_fast', [s.outWords(M * N), s.numbers(M * N, -20, 20), a.packed, b.packed, a.codes, a.scales, b.codes, b.scales, M, N, K, 16, 1, 0, 0, 4, 35, -139], Math.ceil(N / 16)]]
+  }),
 }
 
 /** The hash of each case: what `hashes()` gives on an engine in its ordinary mode. */
@@ -259,4 +268,5 @@ export const pins: Readonly<Record<string, number>> = {
   mt19937: 0xfe7e43fc,
   mma: 0x49362d6c,
   mma_gst_fdpa: 0x410fbd52,
+  mma_gst_fast: 0x074fd8d5,
 }
