@@ -267,6 +267,6 @@ export const pins: Readonly<Record<string, number>> = {
   philox: 0x5d419f02,
   mt19937: 0xfe7e43fc,
   mma: 0x49362d6c,
-  mma_gst_fdpa: 0x410fbd52,
+  mma_gst_fdpa: 0x0bf1fe63,
   mma_gst_fast: 0x074fd8d5,
 }
