@@ -13,7 +13,7 @@ import { embeddingBackward, embeddingForward, nextTokens } from '../../src/ops/e
 import { gemm } from '../../src/ops/gemm.ts'
 import { TE_SIGNS, hadamard, signVector } from '../../src/ops/hadamard.ts'
 import { crossEntropy, mse } from '../../src/ops/loss.ts'
-import { decodeOperand, mma } from '../../src/ops/mma.ts'
+import { decodeOperand, mma, type MmaOperand } from '../../src/ops/mma.ts'
 import { layerNormBackward, layerNormForward, rmsNormBackward, rmsNormForward, type NormMode } from '../../src/ops/norm.ts'
 import { adam, adamStep, clipByNorm, sgd, sgdStep } from '../../src/ops/optimizer.ts'
 import { fakeQuantize, roundElements } from '../../src/ops/quantize.ts'
@@ -78,9 +78,11 @@ export const operations: Record<string, Operation> = {
   mma(p, out, a, b, seed) {
     const config = mmaConfig(pick(Object.keys(mmaModels), seed)), K = 64
     const scales = integers(p, Uint32Array.from({ length: N * 4 / 4 * 4 }, (_, i) => 0x3a3b3c3d + i * 0x01010101)).ptr
-    const [x, y] = (['a', 'b'] as const).map((side, i) => decodeOperand(p, config, side, { ptr: [a, b][i]!.ptr, rows: 5, K, scales })) as [ReturnType<typeof decodeOperand>, ReturnType<typeof decodeOperand>]
     p.emit('fill_f32', [out.ptr, 0], N * N)
-    mma(p, config, x, y, view(out, 5, 5))
+    ;[true, false].forEach((plain, at) => {
+      const [x, y] = [a, b].map((t, i) => decodeOperand(p, config, i ? 'b' : 'a', { ptr: t.ptr, rows: 5, K, scales }, plain)) as [MmaOperand, MmaOperand]
+      mma(p, config, x, y, { ptr: out.ptr + at * 100, shape: [5, 5] })
+    })
   },
   quantize: (p, out, a, _b, seed) => fakeQuantize(p, a, out, seed & 1, blockQuantizer(pick(profiles, seed >> 1), pick(formats, seed), { blockSize: pick([16, 32, 0], seed) })),
   'quantize tiles': (p, out, a, _b, seed) => fakeQuantize(p, a, out, [0, 1], blockQuantizer('ocp', pick(formats, seed), { blockSize: 8 })),
