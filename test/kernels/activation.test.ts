@@ -58,6 +58,36 @@ describe.each(modes)('$mode', ({ mode, Q, B }) => {
   })
 })
 
+describe('large tensors go through tables, with the bits of the chain itself', () => {
+  const m = 65_541, X = hard(m, 5), DY = hard(m, 6), big = bench.tensor(X), grad = bench.tensor(DY), direct = bench.empty(2 * m), table = bench.empty(2 * m)
+  const calls = (emit: (p: Program) => void) => { const p = new Program(bench.ex.arena); emit(p); return p }
+  for (const { mode } of modes.slice(2)) {
+    it.each(['gelu', 'gelu-first-order', 'silu', 'sigmoid', 'tanh', 'swiglu'] as const)(`${JSON.stringify(mode)} %s`, name => {
+      const mark = bench.ex.arena.mark(), width = name === 'swiglu' ? 3 : 1, rows = m / width
+      const shape = (t: { ptr: number }, columns: number) => ({ ptr: t.ptr, shape: [rows, columns] })
+      const x = name === 'swiglu' ? shape(bench.tensor(hard(2 * m, 7)), 2 * width) : shape(big, 1)
+      const go = (n: number, out: { ptr: number }, backward: boolean) => calls(p => {
+        // the same elements in pieces too small for a table, or at once
+        for (let from = 0; from < rows; from += n) {
+          const part = (t: { ptr: number }, columns: number) => ({ ptr: t.ptr + 4 * from * columns, shape: [Math.min(n, rows - from), columns] })
+          if (backward) activationBackward(p, name, mode, { x: part(x, x.shape[1]!), dy: part(grad, width), dx: part(out, x.shape[1]!) })
+          else activationForward(p, name, mode, { x: part(x, x.shape[1]!), y: part(out, width) })
+        }
+      })
+      for (const backward of [false, true]) {
+        const whole = go(rows, table, backward)
+        const expected = !(backward && name.startsWith('gelu') && mode.kind === 'bf16' && mode.backward === 'fp32')
+        expect(whole.calls.some(c => c.kernel.includes('table'))).toBe(expected)
+        bench.ex.runSync(whole)
+        bench.ex.runSync(go(10_000, direct, backward))
+        const n = m * (backward && name === 'swiglu' ? 2 : 1)
+        expectSameBits(bench.read(table).subarray(0, n), bench.read(direct).subarray(0, n), backward ? 'dx' : 'y')
+      }
+      bench.ex.arena.release(mark)
+    })
+  }
+})
+
 describe('gelu', () => {
   it('is x Phi(x): known values', () => {
     // Phi(1) = 0.8413447460685429, Phi(-3) = 0.0013498980316300946
