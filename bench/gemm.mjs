@@ -37,13 +37,16 @@ export function simd(n: i32, a: usize, b: usize, c: usize): void {
 /** bf16 values in (-1, 1). */
 const fill = view => { for (let i = 0; i < view.length; i++) view[i] = ((Math.imul(i, 2654435761) >>> 8) % 255 - 127) / 128 }
 
+/** Products in one program, so that its start is a small part even of small ones: some milliseconds of work. */
+const calls = n => Math.max(1, Math.round(2e7 / n ** 3))
+
 function program(executor, n, products) {
   const { arena } = executor
   const [a, b, c] = [arena.tensor(n, n), arena.tensor(n, n), arena.tensor(n, n)]
   fill(arena.f32(a))
   fill(arena.f32(b))
   const p = new Program(arena)
-  gemm(p, { a, b, c, products })
+  for (let i = 0; i < calls(n); i++) gemm(p, { a, b, c, products })
   return p
 }
 
@@ -51,23 +54,23 @@ export async function benches({ inline, pool, threads }) {
   const figures = []
   const bare = instantiate(await compile(ladder), 16)
   fill(new Float32Array(bare.memory.buffer))
-  const flop = n => ({ unit: 'GFLOP/s', work: 2 * n ** 3, limit: 'flops', task: `gemm/${n}/1` })
+  const flop = (n, count = 1) => ({ unit: 'GFLOP/s', work: 2 * n ** 3 * count, limit: 'flops', task: `gemm/${n}`, size: n })
   for (const n of [64, 128, 256, 512, 1024, 2048]) {
     if (n === 256) figures.push({ ...flop(n), name: `gemm/naive/${n}`, run: () => bare.naive(n, 0, 4 << 20, 8 << 20) })
     if (n >= 256 && n <= 1024) figures.push({ ...flop(n), name: `gemm/simd/${n}`, run: () => bare.simd(n, 0, 4 << 20, 8 << 20) })
     const e2m1 = inline.arena.tensor(n, n), c = inline.arena.tensor(n, n), split = new Program(inline.arena), multiply = new Program(inline.arena)
     inline.arena.f32(e2m1).forEach((_, i, x) => { x[i] = [0, 0.5, 1, 1.5, 2, 3, 4, 6][(Math.imul(i, 2654435761) >>> 8) % 8] * (i % 3 ? 1 : -1) })
     const blocks = integerBlocks(split, e2m1, 32)
-    blockGemm(multiply, { a: blocks, b: blocks, c })
+    for (let i = 0; i < calls(n); i++) blockGemm(multiply, { a: blocks, b: blocks, c })
     inline.runSync(split)
-    figures.push({ ...flop(n), name: `gemm/block-exact/${n}`, limit: null, run: () => inline.runSync(multiply) })
+    figures.push({ ...flop(n, calls(n)), name: `gemm/block-exact/${n}`, limit: null, beside: `gemm/strict/${n}`, run: () => inline.runSync(multiply) })
     figures.push({ name: `gemm/integers/${n}`, unit: 'Gel/s', work: n * n, run: () => inline.runSync(split) })
     for (const [name, products] of [['strict', 'rounded'], ['exact', 'exact']]) {
       const p = program(inline, n, products)
-      figures.push({ ...flop(n), name: `gemm/${name}/${n}`, run: () => inline.runSync(p) })
+      figures.push({ ...flop(n, calls(n)), name: `gemm/${name}/${n}`, run: () => inline.runSync(p) })
       if (threads > 1 && n >= 128) {
         const many = await pool(), q = program(many, n, products)
-        figures.push({ ...flop(n), name: `gemm/${name}/${n}/${threads} threads`, threads, task: `gemm/${n}/${threads}`, run: () => many.run(q) })
+        figures.push({ ...flop(n, calls(n)), name: `gemm/${name}/${n}/${threads} threads`, threads, run: () => many.run(q) })
       }
     }
   }

@@ -89,7 +89,7 @@ function report(f, group) {
   const rate = f.work / f.least / (f.threads ?? 1)
   const share = f.limit ? rate * (f.bytes ?? 1) / limits[f.limit] : null
   const faster = (a, b) => f.unit === 'ms' || f.unit === 'us' ? b.least / a.least : a.value / b.value
-  const ratios = Object.fromEntries(group.filter(other => other.peer && !f.peer).map(other => [other.peer, Number(faster(f, other).toFixed(3))]))
+  const ratios = Object.fromEntries(group.filter(other => other.peer && !f.peer && other.threads === f.threads).map(other => [other.peer, Number(faster(f, other).toFixed(3))]))
   const alone = f.threads > 1 && group.find(other => !other.threads && f.name.startsWith(`${other.name}/`))
   if (alone) ratios['one thread'] = Number(faster(f, alone).toFixed(3))
   const beside = group.find(other => other.name === f.beside)

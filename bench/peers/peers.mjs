@@ -1,6 +1,6 @@
 // The same work through other libraries, each in a process of its own, sampled in turn with ours. A peer that is not installed is skipped with a line.
 // Python (torch, numpy): BLOCKSCALE_PYTHON, else python3. npm packages (onnxruntime-node, @jax-js/jax, @tensorflow/tfjs-backend-wasm): looked up from the
-// folder BLOCKSCALE_PEERS, else from here. A task is a string: gemm/N/T is an f32 product of N x N matrices on T threads.
+// folder BLOCKSCALE_PEERS, else from here. A peer does the figures of the gemm family: f32 products of matrices of the same size on as many threads.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -31,24 +31,24 @@ async function start([command, ...args]) {
   return { child, hello, async ask(question) { child.stdin.write(`${JSON.stringify(question)}\n`); return next() } }
 }
 
-/** One figure for each task of `figures` and each peer that can do it. */
+/** One figure for each size and number of threads among `figures`, and each peer that can do it. */
 export async function peerFigures(figures) {
-  const tasks = new Map(figures.filter(f => /^gemm\/\d+\/\d+$/.test(f.task ?? '')).map(f => [f.task, f]))
+  const works = new Map(figures.filter(f => f.task === `gemm/${f.size}`).map(f => [`${f.task}/${f.threads ?? 1}`, f]))
   const found = []
-  for (const [task, like] of tasks) {
-    const [n, threads] = task.split('/').slice(1).map(Number)
+  for (const [name, { task, size, unit, limit, threads }] of works) {
+    const count = threads ?? 1
     for (const [peer, commandOf] of Object.entries(peers)) {
-      const command = commandOf(threads)
-      if (!command || (peer === 'plain-js' && n > 512)) continue
-      const key = `${peer}/${threads}`
+      const command = commandOf(count)
+      if (!command || (peer === 'plain-js' && size > 512)) continue
+      const key = `${peer}/${count}`
       if (!running.has(key)) {
         running.set(key, await start(command))
         const { hello } = running.get(key)
-        console.log(hello.error ? `peer ${peer} skipped: ${hello.error}` : `peer ${peer}: ${hello.version}, ${threads} thread${threads > 1 ? 's' : ''}`)
+        console.log(hello.error ? `peer ${peer} skipped: ${hello.error}` : `peer ${peer}: ${hello.version}, ${count} thread${count > 1 ? 's' : ''}`)
       }
       const { hello, ask } = running.get(key)
       if (hello.error) continue
-      found.push({ name: `${task}/${peer}`, peer, unit: like.unit, work: like.work, limit: like.limit, threads: like.threads, task, timer: { sample: ms => ask({ n, ms }), close() {} } })
+      found.push({ name: `${name}/${peer}`, peer, unit, work: 2 * size ** 3, limit, threads, task, timer: { sample: ms => ask({ n: size, ms }) } })
     }
   }
   return found
