@@ -7,14 +7,15 @@ import { chooseTiles } from './tiles.ts'
 
 const loaded = new Map<boolean, CoreModules>()
 
-/** Looks at newly compiled modules before anyone runs them, and returns these or others in their place. */
-export type Gate = (core: CoreModules, compileAgain: () => CoreModules) => CoreModules
-let gate: Gate = core => core
+/** What is done where the core is compiled: `compile` does it, `compileAgain` anew if its result will not do. `prompt`: see chooseTiles. */
+export type Gate = (compile: () => CoreModules, compileAgain: () => CoreModules) => CoreModules
+let gate: Gate = compile => compile(), prompt = false
 
 /** Set the gate, before anything is compiled. Throws UsageError when it is too late. */
-export function setGate(next: Gate): void {
+export function setGate(next: Gate, engineIsPrompt: boolean): void {
   if (loaded.size) throw new UsageError('the core is compiled already: choose the mode of the engine before the first executor is opened')
   gate = next
+  prompt = engineIsPrompt
 }
 
 /** The strict and the relaxed module, in base64 or compiled. */
@@ -29,13 +30,13 @@ export const loadModules = (tuned = true): CoreModules => loadFrom(modules, fals
 /** Compile the core from `sources` (once per process and kind). `shared`: over memory that several threads share. */
 export function loadFrom(sources: Sources, shared: boolean, tuned = true): CoreModules {
   const before = loaded.get(shared), ready = (core: CoreModules) => tuned ? tune(core) : core
-  const core = before ? ready(before) : gate(ready(compile(sources, shared, new Uint8Array())), () => ready(compile(sources, shared, again)))
+  const core = before ? ready(before) : gate(() => ready(compile(sources, shared, new Uint8Array())), () => ready(compile(sources, shared, again)))
   loaded.set(shared, core)
   return core
 }
 
 /** The same core with the GEMM's tiles chosen. */
-export const tune = (core: CoreModules): CoreModules => core.tiles ? core : { ...core, tiles: chooseTiles(core) }
+export const tune = (core: CoreModules): CoreModules => core.tiles ? core : { ...core, tiles: chooseTiles(core, prompt) }
 
 /**
  * The core from a module that the caller has compiled: the package's kernels.wasm. Without the relaxed module, the same bits at a lower speed.

@@ -18,8 +18,8 @@ import { selfTest } from './selftest.ts'
 export const wideAllowed = (env: NodeJS.ProcessEnv = process.env): boolean => env.BLOCKSCALE_WIDE !== '0'
 
 export interface WideOptions {
-  /** The test that modules must pass: the name of what is wrong, or null. Default: selfTest. */
-  test?: (core: CoreModules) => string | null
+  /** The test that modules must pass, for the cases whose names `concerns` accepts: the name of what is wrong, or null. Default: selfTest. */
+  test?: (core: CoreModules, concerns: (name: string) => boolean) => string | null
   /** The folder where a test passed is remembered; null: always test. Default: blockscale/ in the user's cache folder. */
   cache?: string | null
 }
@@ -30,34 +30,53 @@ export interface WideOptions {
  */
 export function enableWide({ test = selfTest, cache = cacheFolder() }: WideOptions = {}): void {
   if (asked) return
-  const { on, off, what } = flags()
-  setGate((core, compileAgain) => {
-    if (!on.length) return { ...core, wide: `off: ${what}` }
-    const passed = cache && join(cache, `self-test-${fingerprint(core, on)}`)
-    if (passed && existsSync(passed)) return { ...core, wide: `on: ${what}, self-test passed at an earlier start` }
-    const start = performance.now()
-    const wrong = test(core)
-    if (wrong === null) {
-      if (passed) remember(cache, passed)
-      return { ...core, wide: `on: ${what}, self-test passed in ${(performance.now() - start).toFixed(0)} ms` }
+  const { on, off, prompt, what, concerns } = flags()
+  const set = (list: string[]) => { for (const flag of list) setFlagsFromString(flag) }
+  setGate((compile, compileAgain) => {
+    if (!on.length) return { ...compile(), wide: `off: ${what}` }
+    set(prompt.on)
+    let core = compile(), outcome: string
+    const passed = cache && join(cache, `self-test-${fingerprint(core, on)}`), start = performance.now()
+    if (passed && existsSync(passed)) outcome = `on: ${what}, self-test passed at an earlier start`
+    else {
+      const wrong = test(core, concerns)
+      if (wrong === null) {
+        if (passed) remember(cache, passed)
+        outcome = `on: ${what}, self-test passed in ${(performance.now() - start).toFixed(0)} ms`
+      } else {
+        set(off)
+        core = compileAgain()
+        outcome = `off: ${what} failed the self-test at ${wrong}`
+      }
     }
-    off.forEach(flag => setFlagsFromString(flag))
-    return { ...compileAgain(), wide: `off: ${what} failed the self-test at ${wrong}` }
-  })
-  on.forEach(flag => setFlagsFromString(flag))
+    set(prompt.off)
+    return { ...core, wide: outcome }
+  }, prompt.on.length > 0)
+  set(on)
   asked = true
 }
 
 let asked = false
 
-/** V8 prints an error for a flag it does not know, so they go by its version. A lower tiering budget has kernels optimized within the self-test. */
-function flags(): { on: string[], off: string[], what: string } {
-  const version = Number.parseInt(process.versions.v8 ?? '0')
-  if (version >= 12) {
-    return { on: ['--experimental-wasm-revectorize', '--wasm-tiering-budget=20000'], off: ['--no-experimental-wasm-revectorize'], what: '256-bit operations' }
-  }
-  if (version === 11) return { on: ['--experimental-wasm-relaxed-simd'], off: ['--no-experimental-wasm-relaxed-simd'], what: 'relaxed SIMD (no 256-bit operations here)' }
-  return { on: [], off: [], what: 'this engine has no such mode' }
+interface Flags {
+  readonly on: string[]
+  readonly off: string[]
+  /** While the core is compiled, timed and tested, functions are optimized at once: what is tested is what will run. */
+  readonly prompt: { readonly on: string[], readonly off: string[] }
+  readonly what: string
+  /** Which kernels are compiled otherwise than without the flags. */
+  readonly concerns: (name: string) => boolean
+}
+
+/** V8 prints an error for a flag it does not know, so they go by its version. (In V8 12, Node 22, prompt optimization takes a minute.) */
+function flags(): Flags {
+  const version = Number.parseInt(process.versions.v8 ?? '0'), none = { on: [], off: [] }, all = () => true
+  const wide = { on: ['--experimental-wasm-revectorize'], off: ['--no-experimental-wasm-revectorize'], what: '256-bit operations', concerns: all }
+  if (version > 12) return { ...wide, prompt: { on: ['--wasm-sync-tier-up', '--wasm-tiering-budget=1000'], off: ['--no-wasm-sync-tier-up', '--wasm-tiering-budget=1800000'] } }
+  if (version === 12) return { ...wide, on: [...wide.on, '--wasm-tiering-budget=20000'], prompt: none }
+  const relaxed = { on: ['--experimental-wasm-relaxed-simd'], off: ['--no-experimental-wasm-relaxed-simd'], what: 'relaxed SIMD (no 256-bit operations here)' }
+  if (version === 11) return { ...relaxed, prompt: none, concerns: name => name.startsWith('gemm_exact') }
+  return { ...none, prompt: none, what: 'this engine has no such mode', concerns: all }
 }
 
 /** All that the outcome of the test depends on. */
