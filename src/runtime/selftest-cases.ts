@@ -127,6 +127,18 @@ export const cases: Readonly<Record<string, Case>> = {
       ...each(r < 2 ? [r, 2] : [2], (back): Call[] => [['swiglu_backward', [r, back, x, dy, s.out(2 * rows * columns), columns], rows]]),
     ])
   },
+  activation_table: s => {
+    const entries = 65536, table = s.room(entries), x = s.numbers(2 * rows * columns, -6, 3), dy = s.numbers(2 * rows * columns)
+    return [
+      ['bf16_values_f32', [table], entries],
+      ...each([0, 1], r => [
+        ['activation_table_forward', [table, r, x, s.out(n)], n], ['swiglu_table_forward', [table, r, x, s.out(rows * columns), columns], rows],
+        ...each([r, 2], (back): Call[] => [
+          ['activation_table_backward', [table, r, back, x, dy, s.out(n)], n], ['swiglu_table_backward', [table, table, r, back, x, dy, s.out(2 * rows * columns), columns], rows],
+        ]),
+      ]),
+    ]
+  },
   norm: s => {
     const x = s.numbers(rows * columns), dy = s.numbers(rows * columns), gamma = s.numbers(columns, -1, 1), beta = s.numbers(columns)
     const out = () => s.out(rows * columns)
@@ -257,6 +269,7 @@ export const pins: Readonly<Record<string, number>> = {
   casts: 0x6c062a47,
   activation: 0x4d8a899d,
   swiglu: 0x05636bba,
+  activation_table: 0x3654730d,
   norm: 0x3437e615,
   attention: 0x60d8678c,
   embedding: 0xd74020f6,

@@ -22,6 +22,8 @@ export interface Stage {
   bytes(n: number, limit: number): number
   /** The given f32. */
   constants(...values: number[]): number
+  /** n words that calls write, not part of the result. */
+  room(n: number): number
   /** n words of zeros, part of the result. NaNs count as equal. */
   out(n: number): number
   /** As out, but no float: every bit counts. */
@@ -72,6 +74,7 @@ class Ready {
       words: (n, limit) => fill(n, () => next() % limit),
       bytes: (n, limit) => fill(Math.ceil(n / 4), () => (next() % limit) | (next() % limit) << 8 | (next() % limit) << 16 | (next() % limit) << 24),
       constants: (...values) => { const ptr = arena.allocBytes(4 * values.length); new Float32Array(arena.memory.buffer, ptr, values.length).set(values); return ptr },
+      room: n => arena.allocBytes(4 * n),
       out: n => result(fill(n, () => 0), n),
       outWords: n => result(fill(n, () => 0), n, false),
       result,

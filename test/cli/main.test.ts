@@ -129,7 +129,7 @@ test('info names engine, SIMD width, threads, modules and a passed self-test', (
   expect(out).toMatch(/^engine +node \d/m)
   expect(out).toMatch(/^SIMD +(128|256) bits/m)
   expect(out).toMatch(/^threads +\d+$/m)
-  expect(out).toMatch(/^self-test +passed, \d+ kernels$/m)
+  expect(out).toMatch(/^self-test +passed, \d+ groups of kernels$/m)
   expect(out).toMatch(/^kernels\.wasm +[0-9a-f]{64}$/m)
   const facts = JSON.parse(program('info', '--json').out)
   expect(facts.modules['kernels.shared']).toMatch(/^[0-9a-f]{64}$/)
