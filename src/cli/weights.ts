@@ -16,7 +16,7 @@ The other way: name such a file in a configuration's model.init.
   --arm NAME         studied (default) or baseline
   --step N           checkpoint of this step (default: the newest)
 
-example:
+examples:
   blockscale weights runs/lm-quick-0a1b2c3d4e5f --names huggingface --out model.safetensors
 `
 
