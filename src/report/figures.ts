@@ -53,8 +53,8 @@ export function interventions({ config }: RunData): Plot.Markish[] {
 
 const armLegend = (run: RunData): LegendEntry[] => arms(run).map(({ arm, label }) => ({ label, color: color[arm] }))
 
-/** Width of the running mean, in rows: a fortieth of the run's steps. */
-export const smoothing = (run: RunData): number => Math.max(1, Math.round(run.config.steps / 40 / (run.config.metrics.loss || 1)))
+/** Width of the running mean, in rows that come every `interval` steps: a fortieth of the run's steps. */
+export const smoothing = ({ config }: RunData, interval = config.metrics.loss): number => Math.max(1, Math.round(config.steps / 40 / (interval || 1)))
 
 export function lossFigure(run: RunData): Figure | null {
   const { steps } = run.config
