@@ -1,13 +1,14 @@
 // One page for several runs: interventions on one parent, or runs that differ in anything else. The curves are those of the studied arm.
 // The reference, against which differences are taken, is the null control if there is one (a fork whose precision was not changed: it alone separates the
 // effect of a change from the effect of forking), else the parent, else the first run.
+import { basename } from 'node:path'
 import * as Plot from '@observablehq/plot'
 import { describeScheme } from '../numerics/scheme.ts'
 import { canonicalJson } from '../train/config-file.ts'
 import { draw, figure, type Figure } from './chart.ts'
-import { points, rowsOf, smooth, tailMean, thin, type Point, type RunData } from './data.ts'
+import { finalLoss, points, rowsOf, smooth, thin, type Point, type RunData } from './data.ts'
 import { grid, logAxis, ratioAxis, smoothing, stepAxis } from './figures.ts'
-import { html } from './html.ts'
+import { html, type Html } from './html.ts'
 import { page, relation, sideBySide, significant } from './page.ts'
 import { color } from './style.ts'
 
@@ -41,7 +42,7 @@ function entries(runs: readonly RunData[]): Entry[] {
   return runs.map((run, i) => {
     const rows = rowsOf(run, 'step', 'studied'), loss = points(rows, r => r.loss), fork = run.file.parent?.step ?? null
     return {
-      run, fork, loss, control: isControl(run), smoothLoss: smooth(loss, smoothing(loss)), final: tailMean(loss, 0.05), lost: rows.find(r => r.loss === null)?.step ?? null,
+      run, fork, loss, control: isControl(run), smoothLoss: smooth(loss, smoothing(run)), final: finalLoss(run, 'studied'), lost: rows.find(r => r.loss === null)?.step ?? null,
       label: labels.filter(l => l === labels[i]).length > 1 ? `${labels[i]} (${run.name})` : labels[i]!,
       color: isControl(run) || (fork === null && runs.some(r => r.file.parent)) ? color.baseline : color.series(next++),
     }
@@ -78,7 +79,7 @@ function lossFigure(list: readonly Entry[]): Figure | null {
 
 function differenceFigure(list: readonly Entry[], ref: Entry): Figure | null {
   const base = new Map(ref.loss.map(p => [p.step, p.value]))
-  const series = list.filter(e => e !== ref).map(e => ({ e, points: smooth(e.loss.filter(p => base.has(p.step)).map(p => ({ step: p.step, value: p.value / base.get(p.step)! })), smoothing(e.loss)) })).filter(s => s.points.length > 1)
+  const series = list.filter(e => e !== ref).map(e => ({ e, points: smooth(e.loss.filter(p => base.has(p.step)).map(p => ({ step: p.step, value: p.value / base.get(p.step)! })), smoothing(e.run)) })).filter(s => s.points.length > 1)
   if (series.length === 0) return null
   const steps = Math.max(...list.map(e => e.run.config.steps)), from = Math.min(...series.map(s => s.points[0]!.step)), axis = ratioAxis(series.flatMap(s => s.points))
   return {
@@ -104,11 +105,20 @@ function simpleFigure(list: readonly Entry[], id: string, title: string, yTitle:
   }
 }
 
+/** Does the control go its parent's way? Its losses are the parent's, bit for bit, unless forking alone makes a difference. */
+function controlCheck(list: readonly Entry[]): Html | '' {
+  const control = list.find(e => e.control), parent = control && list.find(e => e.run.name === basename(control.run.file.parent!.directory))
+  if (!parent) return ''
+  const base = new Map(parent.loss.map(p => [p.step, p.value])), common = control.loss.filter(p => base.has(p.step))
+  const first = common.find(p => p.value !== base.get(p.step))
+  return html`<p>${first ? `The control and its parent part at step ${first.step}.` : `The control’s loss is its parent’s in all ${common.length} steps that both have, bit for bit: forking alone changes nothing.`}</p>`
+}
+
 /** A configuration with its schemes by name. */
 function described({ config, file }: RunData): object {
   const { precision, baseline, precisionSchedule, probes, ...rest } = config
   return {
-    hash: file.hash.slice(0, 12), parent: file.parent ? `${file.parent.directory} at step ${file.parent.step}` : null, precision: describeScheme(precision), baseline: baseline && describeScheme(baseline),
+    hash: file.hash.slice(0, 12), parent: file.parent ? `${basename(file.parent.directory)} at step ${file.parent.step}` : null, precision: describeScheme(precision), baseline: baseline && describeScheme(baseline),
     precisionSchedule: precisionSchedule.map(s => `${s.step}: ${describeScheme(s.precision)}`).join('; '), ...rest, probes: { ...probes, schemes: Object.keys(probes.schemes).join(', ') },
   }
 }
@@ -124,14 +134,15 @@ export function comparisonPage(runs: readonly RunData[]): string {
   const validation = (e: Entry) => points(rowsOf(e.run, 'validation', 'studied'), r => r.loss).at(-1)?.value
   return page(`${runs.length} runs compared – blockscale`, html`<h1>${runs.length} runs compared</h1>
 <p class="lead">${list.some(e => e.fork !== null) ? html`Interventions: forks of a run at a checkpoint, with its data and labels. Differences are taken against <strong>${ref.label}</strong>.` : html`Differences are taken against <strong>${ref.label}</strong>.`}</p>
-<div class="scroll"><table><thead><tr><th scope="col">run</th><th scope="col">precision</th><th scope="col" class="number">final loss</th><th scope="col" class="number">difference</th><th scope="col" class="number">validation</th><th scope="col">outcome</th><th scope="col">final weights</th></tr></thead><tbody>
-${list.map(e => html`<tr><td>${e.run.name}</td><td><span class="chip" style="background:${e.color}"></span>${e.label}</td><td class="number">${significant(e.final)}</td><td class="number">${e === ref ? 'reference' : relation(e.final !== null && ref.final ? e.final / ref.final : null)}</td><td class="number">${significant(validation(e))}</td><td>${e.lost !== null ? `not finite at step ${e.lost}` : e.run.summary?.finished ? 'finished' : 'unfinished'}</td><td class="mono">${e.run.summary?.weightsHash.slice(0, 12) ?? '–'}</td></tr>
+<div class="scroll"><table><thead><tr><th scope="col">run</th><th scope="col">precision</th><th scope="col" class="number">final loss</th><th scope="col" class="number">difference</th><th scope="col" class="number">validation</th><th scope="col">outcome</th></tr></thead><tbody>
+${list.map(e => html`<tr><td>${e.run.name}</td><td><span class="chip" style="background:${e.color}"></span>${e.label}</td><td class="number">${significant(e.final)}</td><td class="number">${e === ref ? 'reference' : relation(e.final !== null && ref.final ? e.final / ref.final : null)}</td><td class="number">${significant(validation(e))}</td><td>${e.lost !== null ? `not finite at step ${e.lost}` : e.run.summary?.finished ? 'finished' : 'unfinished'}</td></tr>
 `)}</tbody></table></div>
+${controlCheck(list)}
 <h2>Curves</h2>
 ${figures}
 <h2>What differs in the configurations</h2>
-${sideBySide(list.map(e => ({ name: e.run.name, value: described(e.run) })), 'differing')}
+${sideBySide(list.map(e => ({ name: e.label, value: described(e.run) })), 'differing')}
 <h3>Precision in force at the end</h3>
-${sideBySide(list.map(e => ({ name: e.run.name, value: e.run.config.precisionSchedule.at(-1)?.precision ?? e.run.config.precision })), 'differing')}
+${sideBySide(list.map(e => ({ name: e.label, value: e.run.config.precisionSchedule.at(-1)?.precision ?? e.run.config.precision })), 'differing')}
 <footer>Written by blockscale ${runs[0]!.file.version}. This page is self-contained.</footer>`)
 }

@@ -63,10 +63,11 @@ export function thin(series: readonly Point[], limit: number): Point[] {
   return kept
 }
 
-/** Mean over the last `share` of a series, or null if it is empty. */
-export function tailMean(series: readonly Point[], share: number): number | null {
-  const tail = series.slice(-Math.max(1, Math.round(series.length * share)))
-  return tail.length ? tail.reduce((sum, p) => sum + p.value, 0) / tail.length : null
+/** Final loss of an arm: the geometric mean over the last twentieth of the run's steps (of what there is, if it ended early), or null. */
+export function finalLoss(run: RunData, arm: Arm): number | null {
+  const losses = points(rowsOf(run, 'step', arm), r => r.loss), last = losses.at(-1)
+  const tail = losses.filter(p => p.step > last!.step - run.config.steps / 20)
+  return smooth(tail, 2 * tail.length + 1)[0]?.value ?? null
 }
 
 /** Median of a series, or null if it is empty. */

@@ -17,13 +17,21 @@ const thousands = (v: number): string => v.toLocaleString('en').replaceAll(',', 
 export const stepAxis = (steps: number, label: string | null = 'completed steps'): Plot.ScaleOptions =>
   ({ domain: [0, steps], label, labelArrow: 'none' as never, labelAnchor: 'center', tickSize: 4, tickFormat: thousands })
 
-/** A logarithmic y axis over `values`, as scale and marks: ticks at 1, 2 and 5 times powers of ten, or at powers of ten alone where that would be too many. */
+/** Ticks of a logarithmic axis: powers of ten, with 2 and 5 times them where those are too few, or evenly spaced round numbers. */
+function logTicks(low: number, high: number): number[] {
+  const first = Math.floor(Math.log10(low)), decades = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, i) => first + i)
+  for (const digits of [[1], [1, 2, 5]]) {
+    const shown = decades.flatMap(e => digits.map(d => Number(`${d}e${e}`))).filter(t => t >= low && t <= high)
+    if (shown.length >= 3) return shown
+  }
+  const step = [1, 2, 5, 10].map(d => d * 10 ** Math.floor(Math.log10((high - low) / 5))).find(s => (high - low) / s <= 5)!
+  return Array.from({ length: 6 }, (_, i) => Number(((Math.ceil(low / step) + i) * step).toPrecision(6))).filter(t => t <= high)
+}
+
+/** A logarithmic y axis over `values`, as scale and marks. */
 export function logAxis(values: readonly number[], prefix = ''): { y: Plot.ScaleOptions, marks: Plot.Markish[] } {
   const low = Math.min(...values) / 1.05, high = Math.max(...values) * 1.05
-  const steps = Math.log10(high / low) > 3.5 ? [1] : [1, 2, 5]
-  const ticks: number[] = []
-  for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++) for (const m of steps) ticks.push(Number(`${m}e${e}`))
-  const shown = ticks.filter(t => t >= low && t <= high)
+  const shown = logTicks(low, high)
   const text = (v: number) => prefix + (v >= 1e-4 && v < 1e5 ? String(v) : v.toExponential(0))
   return { y: { type: 'log', domain: [low, high], axis: null }, marks: [Plot.gridY(shown, { stroke: 'var(--grid)', strokeOpacity: 1 }), Plot.axisY(shown, { label: null, text, tickSize: 4 })] }
 }
@@ -45,15 +53,15 @@ export function interventions({ config }: RunData): Plot.Markish[] {
 
 const armLegend = (run: RunData): LegendEntry[] => arms(run).map(({ arm, label }) => ({ label, color: color[arm] }))
 
-/** Width of the running mean: a fortieth of the run. */
-export const smoothing = (series: readonly Point[]): number => Math.max(1, Math.round(series.length / 40))
+/** Width of the running mean, in rows that come every `interval` steps: a fortieth of the run's steps. */
+export const smoothing = ({ config }: RunData, interval = config.metrics.loss): number => Math.max(1, Math.round(config.steps / 40 / (interval || 1)))
 
 export function lossFigure(run: RunData): Figure | null {
   const { steps } = run.config
   const series = arms(run).map(({ arm, label }) => {
     const rows = rowsOf(run, 'step', arm)
     const raw = points(rows, r => r.loss)
-    return { arm, label, rows, raw, smooth: smooth(raw, smoothing(raw)), validation: points(rowsOf(run, 'validation', arm), r => r.loss), lost: rows.find(r => r.loss === null)?.step }
+    return { arm, label, rows, raw, smooth: smooth(raw, smoothing(run)), validation: points(rowsOf(run, 'validation', arm), r => r.loss), lost: rows.find(r => r.loss === null)?.step }
   })
   if (series.every(s => s.raw.length === 0)) return null
   const low = Math.min(...series.flatMap(s => [...s.raw, ...s.validation].map(p => p.value)))
@@ -89,7 +97,7 @@ export function lossFigure(run: RunData): Figure | null {
 function relativeGap(run: RunData): Point[] | null {
   const base = new Map(points(rowsOf(run, 'step', 'baseline'), r => r.loss).map(p => [p.step, p.value]))
   const ratio = points(rowsOf(run, 'step', 'studied'), r => r.loss !== null && base.has(r.step) ? r.loss / base.get(r.step)! : null)
-  return ratio.length < 2 ? null : smooth(ratio, smoothing(ratio))
+  return ratio.length < 2 ? null : smooth(ratio, smoothing(run))
 }
 
 /** A y axis for ratios around 1: per cent where all stay near it, times on a log scale where they do not. */

@@ -18,8 +18,8 @@ export function budgetFigure(run: RunData): Figure | null {
   const [about] = rowsOf(run, 'language-model')
   if (!about) return null
   const { tokensPerStep, flopsPerToken } = about
-  const panel = (value: (arm: Arm) => { step: number, value: number }[], yTitle: string) => {
-    const lines = arms(run).map(({ arm, label }) => { const raw = value(arm); return { arm, label, points: smooth(raw, smoothing(raw)).map(p => ({ tokens: p.step * tokensPerStep, value: p.value })) } })
+  const panel = (value: (arm: Arm) => { step: number, value: number }[], interval: number, yTitle: string) => {
+    const lines = arms(run).map(({ arm, label }) => ({ arm, label, points: smooth(value(arm), smoothing(run, interval)).map(p => ({ tokens: p.step * tokensPerStep, value: p.value })) }))
     const all = lines.flatMap(l => l.points)
     if (all.length < 2) return null
     const axis = logAxis(all.map(p => p.value)), first = Math.min(...all.map(p => p.tokens)), last = Math.max(...all.map(p => p.tokens))
@@ -34,8 +34,8 @@ export function budgetFigure(run: RunData): Figure | null {
     })
     return { yTitle, svg, lines }
   }
-  const loss = panel(arm => points(rowsOf(run, 'step', arm), r => r.loss), 'training loss, nats per token (running mean, log scale)')
-  const norm = panel(arm => points(rowsOf(run, 'gradient', arm), r => r.norm), '\u2016g\u2016 (running mean, log scale)')
+  const loss = panel(arm => points(rowsOf(run, 'step', arm), r => r.loss), run.config.metrics.loss, 'training loss, nats per token (running mean, log scale)')
+  const norm = panel(arm => points(rowsOf(run, 'gradient', arm), r => r.norm), run.config.metrics.gradient, '\u2016g\u2016 (running mean, log scale)')
   if (!loss) return null
   return {
     id: 'budget', title: 'Loss and gradient norm against tokens and operations', legend: arms(run).map(({ arm, label }) => ({ label, color: color[arm] })), drawings: norm ? [loss, norm] : [loss],

@@ -67,5 +67,6 @@ export const percent = (value: number | null | undefined, digits = 2): string =>
 /** How a quantity stands to its reference, from their ratio: "+1.1 %", or "150 times" where a percentage would mislead. */
 export function relation(ratio: number | null | undefined): string {
   if (ratio === null || ratio === undefined || !Number.isFinite(ratio)) return '–'
+  if (ratio === 1) return '0 %'
   return ratio >= 3 ? `${significant(ratio, 2)} times` : `${ratio >= 1 ? '+' : '−'}${significant(Math.abs(ratio - 1) * 100, 2)} %`
 }

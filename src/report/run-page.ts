@@ -3,19 +3,12 @@ import { describeScheme } from '../numerics/scheme.ts'
 import { canonicalJson } from '../train/config-file.ts'
 import type { EngineInfo } from '../train/types.ts'
 import { figure } from './chart.ts'
-import { arms, flatten, median, parameterCount, points, rowsOf, smooth, type Point, type RunData } from './data.ts'
+import { arms, finalLoss, flatten, median, parameterCount, points, rowsOf, type Point, type RunData } from './data.ts'
 import { gammaHistogramFigure, gammaOverflowFigure, gradientNormFigure, lossFigure, overflowFigure, probeColor, probeFigure, trajectoryFigure } from './figures.ts'
 import { budgetFigure, samples } from './language-model.ts'
 import { html, type Html } from './html.ts'
 import { color } from './style.ts'
 import { page, percent, settings, relation, sideBySide, significant, tiles, type Tile } from './page.ts'
-
-/** Final loss of an arm: the geometric mean of the last twentieth, or null if it has none. */
-function finalLoss(run: RunData, arm: 'baseline' | 'studied'): number | null {
-  const losses = points(rowsOf(run, 'step', arm), r => r.loss)
-  const tail = losses.slice(-Math.max(1, Math.round(losses.length / 20)))
-  return smooth(tail, 2 * tail.length + 1)[0]?.value ?? null
-}
 
 const lastOf = <T>(list: readonly T[]): T | undefined => list.at(-1)
 

@@ -55,7 +55,7 @@ figure .head { display: flex; flex-wrap: wrap; gap: 6px 24px; align-items: basel
 .plot svg text { font-variant-numeric: tabular-nums; }
 figcaption { color: var(--soft); font-size: 0.9rem; line-height: 1.5; margin-top: 8px; max-width: 92ch; }
 .data { white-space: nowrap; margin-left: 0.4em; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin-bottom: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; margin: 8px 0 0; }
 th, td { text-align: left; vertical-align: top; padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { font-weight: 600; color: var(--soft); white-space: nowrap; }

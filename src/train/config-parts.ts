@@ -75,8 +75,11 @@ interface Common {
   readonly probes: z.output<typeof probes>
 }
 
-/** The rules that hold for every task. */
-export function commonRules(c: Common): Rule[] {
+/** Lengths of the axes that the backward GEMMs sum over, by what decides them. */
+export interface BackwardLengths { readonly dgrad: Readonly<Record<string, number>>, readonly wgrad: Readonly<Record<string, number>> }
+
+/** The rules that hold for every task. `lengths` where the task knows them beforehand. */
+export function commonRules(c: Common, lengths: BackwardLengths = { dgrad: {}, wgrad: {} }): Rule[] {
   const { checkpoints: { window }, precisionSchedule, probes } = c, steps = precisionSchedule.map(s => s.step)
   const schemes: Record<string, PrecisionScheme> = {
     precision: c.precision, ...c.baseline && { baseline: c.baseline },
@@ -88,18 +91,20 @@ export function commonRules(c: Common): Rule[] {
     [steps.every((s, i) => s < c.steps && (i === 0 || s > steps[i - 1]!)), 'precisionSchedule', steps, `steps must rise and stay below steps ${c.steps}`],
     [probes.every === 0 || Object.keys(probes.schemes).length > 0, 'probes.every', probes.every, 'needs at least one entry in probes.schemes'],
     [probes.every === 0 || probes.weights === 'studied' || c.baseline !== null, 'probes.weights', probes.weights, 'needs a baseline, which is null'],
-    ...Object.entries(schemes).flatMap(([key, s]) => schemeRules(key, s)),
+    ...Object.entries(schemes).flatMap(([key, s]) => schemeRules(key, s, lengths)),
   ]
 }
 
-function schemeRules(key: string, s: PrecisionScheme): Rule[] {
+function schemeRules(key: string, s: PrecisionScheme, lengths: BackwardLengths): Rule[] {
   const formats = [s.forward, s.dgrad, s.wgrad].flatMap(pair => Object.values(pair) as (string | null)[]).filter(f => f !== null)
   const weight = s.forward.weight
+  const transformed = { ...s.hadamard === 'none' ? {} : lengths.wgrad, ...s.hadamard === 'backward' ? lengths.dgrad : {} }
   return [
     [s.layerNorm !== 'mx' || (weight !== null && weight !== 'bf16'), `${key}.layerNorm`, s.layerNorm, `needs a block format in ${key}.forward.weight, which is ${weight}`],
     [s.bump === 'none' || s.scaleRule === 'floor', `${key}.bump`, s.bump, `needs ${key}.scaleRule floor, which is ${s.scaleRule}`],
     [s.bump !== 'as-released' || formats.every(f => f === 'e4m3'), `${key}.bump`, s.bump, `needs e4m3 for every operand, as the released code does; found ${formats.find(f => f !== 'e4m3')}`],
     [s.hadamard === 'none' || Number.isInteger(Math.log2(s.blockSize)), `${key}.hadamard`, s.hadamard, `needs a power of two as ${key}.blockSize, which is ${s.blockSize}`],
+    ...Object.entries(transformed).map(([what, length]): Rule => [length % s.blockSize === 0, `${key}.hadamard`, s.hadamard, `needs ${what} ${length} to be a multiple of ${key}.blockSize ${s.blockSize}`]),
   ]
 }
 

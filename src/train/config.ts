@@ -1,5 +1,5 @@
-// The configuration of a run: a strict schema with defaults, here that of the student-teacher task; language models: language-model-config.ts. A resolved configuration has every value spelled out, so it can be
-// hashed, stored and compared. Pure: files, presets and the hash are in config-file.ts.
+// The configuration of a run: a strict schema with defaults, here that of the student-teacher task; language models: language-model-config.ts.
+// A resolved configuration has every value spelled out, so it can be hashed, stored and compared. Pure: files, presets and the hash are in config-file.ts.
 //
 // Defaults are those of the original student_teacher.py where it has the option, so that a run is described by the same differences as there.
 // Not part of a configuration, because they cannot change a bit of the result: threads, engine, output directory.
@@ -81,12 +81,13 @@ export type RunConfig = StudentTeacherConfig | LanguageModelConfig
 export type Arm = 'baseline' | 'studied'
 
 function studentTeacherRules(c: StudentTeacherConfig): Rule[] {
-  const { optimizer, schedule } = c
+  const { optimizer, schedule, batch, model: { width, activation } } = c
+  const hidden = activation === 'swiglu' ? Math.round(8 * width / 3) : 4 * width
   return [
     [optimizer.momentum === 0 || optimizer.name === 'sgd', 'optimizer.momentum', optimizer.momentum, 'needs optimizer.name sgd'],
     [schedule.lrMin === null || schedule.kind === 'cosine', 'schedule.lrMin', schedule.lrMin, 'needs schedule.kind cosine'],
     [schedule.kind === 'constant' || schedule.lrMin! <= optimizer.lr, 'schedule.lrMin', schedule.lrMin, `must not exceed optimizer.lr ${optimizer.lr}`],
-    ...commonRules(c),
+    ...commonRules(c, { dgrad: { 'model.width': width, 'the hidden width': hidden }, wgrad: { batch } }),
   ]
 }
 

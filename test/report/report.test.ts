@@ -118,6 +118,10 @@ describe('the comparison page', () => {
     expect(rows[1]!.textContent).toContain('reference')
   })
 
+  test('says whether the control goes its parent’s way', () => {
+    expect(document.body.textContent).toMatch(/The control and its parent part at step 21|The control’s loss is its parent’s in all \d+ steps/)
+  })
+
   test('overlays the curves, and shows what differs', () => {
     expect([...document.querySelectorAll('figure')].map(f => f.id)).toEqual(['loss', 'difference', 'gradient-norm', 'gamma-overflow'])
     expect(document.body.textContent).toMatch(/precisionSchedule.*20: bf16/s)
@@ -138,7 +142,7 @@ test('last bucket: E4M3 clamps above 1.75 times the power of two below the large
 test('numbers for people', () => {
   expect([0.0085312, 12345, 0, 1.2e-7, NaN, null].map(v => significant(v))).toEqual(['0.00853', '12\u2009345', '0', '1.20e-7', '–', '–'])
   expect([percent(0.123456), percent(1), percent(null)]).toEqual(['12 %', '100 %', '–'])
-  expect([relation(1.0112), relation(0.95), relation(150.4), relation(null)]).toEqual(['+1.1 %', '−5 %', '150 times', '–'])
+  expect([relation(1.0112), relation(0.95), relation(1), relation(150.4), relation(null)]).toEqual(['+1.1 %', '−5 %', '0 %', '150 times', '–'])
   expect(csv([{ a: 1, b: 'x,"y"' }, { a: null, c: true }])).toBe('a,b,c\n1,"x,""y""",\n,,true\n')
 })
 
