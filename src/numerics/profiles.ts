@@ -12,7 +12,7 @@ export const torchEmulation: Arithmetic = { exponent: 'torch-log2', half: 'add-h
 export const bitEmulation: Arithmetic = { exponent: 'bits', half: 'exact', zeroSign: 'positive', nan: 'as-number' }
 
 const mx: Omit<BlockQuantizer, 'format'> = {
-  ...exact, kind: 'mx', blockSize: 32, scaleRule: 'floor', rounding: 'nearest-even', bump: 'none', scaleBits: 8, flushSubnormals: false, nanCode: 'max', randomBits: 16,
+  ...exact, kind: 'mx', blockSize: 32, scaleRule: 'floor', rounding: 'nearest-even', bump: 'none', scaleBits: 8, flushSubnormals: false, nonFinite: 'poison', nanCode: 'max', randomBits: 16,
 }
 
 /** A quantizer but for its element format. */
