@@ -48,7 +48,7 @@ export function quantizerChoices(q: BlockQuantizer): readonly [number, number, n
 }
 
 /** [seed low, seed high, stream, step pointer]; zeros where nothing is random. Throws UsageError for stochastic rounding without a source. */
-export function randomWords(q: BlockQuantizer, random?: RandomSource): readonly [number, number, number, number] {
+export function randomWords(q: { readonly rounding: Rounding }, random?: RandomSource): readonly [number, number, number, number] {
   if (q.rounding !== 'stochastic') return [0, 0, 0, 0]
   if (!random) throw new UsageError('rounding stochastic needs a random source')
   return [Number(random.seed & 0xffffffffn), Number(random.seed >> 32n & 0xffffffffn), random.stream, random.stepPtr]
