@@ -5,7 +5,7 @@ import { code_of, codeBits, decode, FNUZ, INTEGER, kind, maxCode, nanPositive, p
 import { column_maxima, FREE, prepare_words, TINY_WORD, WORDS } from './quantize-lanes'
 import { is_add_half, is_torch_log2, NEAREST_EVEN, rounding_of, STOCHASTIC, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_TORCH } from './quantize-modes'
 import { prepare_random, random_fraction } from './quantize-random'
-import { ADD_HALF_AWAY, ADD_HALF_EVEN, amax_word, AWAY, EVEN, exponent_mask, horizontal_max, how_of_mode, last_bit, magnitude_mask, step_word, tiny_word, to_half, ZERO } from './quantize-vector'
+import { ADD_HALF_AWAY, ADD_HALF_EVEN, amax_any, amax_word, AWAY, before, DOWN, EVEN, exponent_mask, horizontal_max, how_of_mode, last_bit, magnitude_mask, step_word, tiny_word, to_half, ZERO } from './quantize-vector'
 import { emin, is_flushed, is_ordinary, lowest_word, man, mode, NAN_WORD, prepare, scale_byte, scaled_element } from './quantizer'
 import { scratch } from './scratch'
 
@@ -19,6 +19,7 @@ import { scratch } from './scratch'
     if (how == ADD_HALF_EVEN) a = i32x4.sub(a, up)
   }
   if (how == AWAY || how == ADD_HALF_AWAY) a = v128.or(a, one)
+  if (how == DOWN) a = before(a, one)
   const sum = f32x4.add(a, c)
   const r = i32x4.sub(sum, c) // sum and c have the same exponent, so the difference of the words counts in units of q
   return how == ZERO ? i32x4.add(r, f32x4.gt(f32x4.sub(sum, c), a)) : r
@@ -75,6 +76,7 @@ function sweep_all(to: usize, from: usize, n: i32, words: usize, stride: usize):
   if (zero_sign_of(mode) != ZERO_TORCH) {
     if (how == EVEN) sweep(to, from, n, words, stride, EVEN, false)
     else if (how == AWAY) sweep(to, from, n, words, stride, AWAY, false)
+    else if (how == DOWN) sweep(to, from, n, words, stride, DOWN, false)
     else sweep(to, from, n, words, stride, ZERO, false)
   } else {
     if (how == EVEN) sweep(to, from, n, words, stride, EVEN, true)
@@ -112,7 +114,7 @@ function run_of_32(to: usize, scales: usize, from: usize, item: i32, end: i32): 
 
 /** Can the sweep follow the choices? Not random bits, and not truncation by torch's log2. */
 // @ts-ignore: decorator
-@inline function has_sweep(): bool { return rounding_of(mode) < TOWARD_ZERO || rounding_of(mode) == TOWARD_ZERO && !is_torch_log2(mode) }
+@inline function has_sweep(): bool { return rounding_of(mode) != STOCHASTIC && (rounding_of(mode) != TOWARD_ZERO || !is_torch_log2(mode)) }
 
 /** n consecutive elements of ordinary blocks; the last n mod 16 go through scratch. */
 function codes_row(to: usize, from: usize, n: i32, words: usize, stride: usize): void {
@@ -126,7 +128,7 @@ function codes_row(to: usize, from: usize, n: i32, words: usize, stride: usize):
 
 /** The code of one element of a block with scale byte `byte`. `index`: its place in the tensor, for stochastic rounding. */
 function code_each(x: f32, byte: i32, flushed: bool, index: u32): i32 {
-  if (byte == 255) return nanPositive
+  if (byte == 255 || x != x) return nanPositive
   return code_of(scaled_element(flushed ? x * 0 : x, byte, rounding_of(mode) == STOCHASTIC ? random_fraction(index) : 0))
 }
 
@@ -151,8 +153,8 @@ export function quantize_codes_rows(codes: usize, scales: usize, src: usize, col
     const n = min(block, cols - first), index = <u32>row * <u32>cols + <u32>first, from = src + (<usize>index << 2), to = codes + <usize>index
     first += block
     if (first >= cols) { first = 0; row++ }
-    const amax = amax_word(from, n), m = amax == 0 ? 0x3f800000 : amax
-    if (vector && is_ordinary(m)) {
+    const any = amax_any(from, n), amax = any > 0x7f800000 ? amax_word(from, n) : any, m = amax == 0 ? 0x3f800000 : amax
+    if (vector && any <= 0x7f800000 && is_ordinary(m)) {
       const word = lowest_word(m)
       v128.store(words, i32x4.splat(word))
       v128.store(words, i32x4.splat(tiny_word(word)), TINY_WORD)
@@ -178,8 +180,8 @@ export function quantize_codes_columns(codes: usize, scales: usize, src: usize, 
     const column = (item - slab * panels) * panel, row = (slab - outer * blocks) * block
     const n = min(block, rows - row), w = min(panel, cols - column)
     let index = <u32>(outer * rows + row) * <u32>cols + <u32>column
-    column_maxima(maxima, src + (<usize>index << 2), n, <usize>cols << 2, w)
-    const ordinary = prepare_words(maxima, words, w) && vector, scale = scales + <usize>(slab * cols + column)
+    const nan = column_maxima(maxima, src + (<usize>index << 2), n, <usize>cols << 2, w)
+    const ordinary = prepare_words(maxima, words, w) && vector && !nan, scale = scales + <usize>(slab * cols + column)
     for (let c = 0; c < w; c++) store<u8>(scale + <usize>c, <u8>scale_byte(load<i32>(maxima + (<usize>c << 2)), 0))
     for (let r = 0; r < n; r++, index += cols) {
       if (ordinary) codes_row(codes + <usize>index, src + (<usize>index << 2), w, words, 1)

@@ -1,9 +1,9 @@
 // Rows in which every lane has a block of its own: what the kernels share whose blocks run across rows, or change inside one. The words that
 // quantize_vector needs wait in scratch, one column each.
 import { scratch } from './scratch'
-import { zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
-import { ADD_HALF_AWAY, ADD_HALF_EVEN, AWAY, EVEN, exponent_mask, last_bit, magnitude_mask, misreads, quantize_eight, quantize_vector, step_word, tiny_word, to_half, ZERO } from './quantize-vector'
-import { emin, lowest_words, man, mode, ordinary_lanes, toLimit } from './quantizer'
+import { is_element, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
+import { ADD_HALF_AWAY, ADD_HALF_EVEN, AWAY, DOWN, EVEN, exponent_mask, last_bit, magnitude_mask, misreads, quantize_eight, quantize_vector, step_word, tiny_word, to_half, ZERO } from './quantize-vector'
+import { amax_without_nan, emin, lowest_words, man, mode, ordinary_lanes, toLimit } from './quantizer'
 
 /** Most columns at a time. */
 export const WIDEST: i32 = 1024
@@ -49,10 +49,16 @@ export const LIMIT: usize = WIDEST << 2, TINY_WORD: usize = LIMIT * 2, ORDINARY:
     }
     store<i32>(maxima + c, m)
   }
-  return bits ? (low | i32x4.extract_lane(seen, 0) | i32x4.extract_lane(seen, 1) | i32x4.extract_lane(seen, 2) | i32x4.extract_lane(seen, 3)) & 0xffff : 0
+  let dropped = 0
+  if (is_element(mode)) for (let c: usize = 0; c < all; c += 4) if (load<i32>(maxima + c) > 0x7f800000) {
+    store<i32>(maxima + c, amax_without_nan(from + c, n, rowBytes))
+    dropped = 1
+  }
+  return bits ? (low | i32x4.extract_lane(seen, 0) | i32x4.extract_lane(seen, 1) | i32x4.extract_lane(seen, 2) | i32x4.extract_lane(seen, 3)) & 0xffff : dropped
 }
 
-export function column_maxima(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): void { maxima_of(maxima, from, n, rowBytes, w, false) }
+/** True if the columns hold NaNs that do not count (is_element). */
+export function column_maxima(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): bool { return maxima_of(maxima, from, n, rowBytes, w, false) != 0 }
 export function column_maxima_bits(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): i32 { return maxima_of(maxima, from, n, rowBytes, w, true) }
 
 /** The words of the blocks with these w maxima. True if all are ordinary. */
@@ -114,6 +120,7 @@ export function quantize_ordinary(to: usize, from: usize, n: i32, rowBytes: usiz
   if (sign == ZERO_POSITIVE) {
     if (how == EVEN) sweep(to, from, n, rowBytes, count, words, EVEN, ZERO_POSITIVE)
     else if (how == AWAY) sweep(to, from, n, rowBytes, count, words, AWAY, ZERO_POSITIVE)
+    else if (how == DOWN) sweep(to, from, n, rowBytes, count, words, DOWN, ZERO_POSITIVE)
     else sweep(to, from, n, rowBytes, count, words, ZERO, ZERO_POSITIVE)
   } else if (sign == ZERO_PRESERVE) {
     if (how == EVEN) sweep(to, from, n, rowBytes, count, words, EVEN, ZERO_PRESERVE)

@@ -1,6 +1,6 @@
 // Fake-quantize along the last axis: a block is read once for its maximum and again, out of the first-level cache, to be quantized.
 import { zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
-import { ADD_HALF_AWAY, ADD_HALF_EVEN, amax_word, AWAY, EVEN, horizontal_max, how_of_mode, magnitude_mask, pairs, quantize_segment, ZERO } from './quantize-vector'
+import { ADD_HALF_AWAY, ADD_HALF_EVEN, amax_word, AWAY, DOWN, EVEN, horizontal_max, how_of_mode, magnitude_mask, pairs, quantize_segment, ZERO } from './quantize-vector'
 import { fake_quantize_element, is_flushed, is_ordinary, lowest_word, mode, prepare, scale_byte } from './quantizer'
 
 /** 1.0: a maximum to quantize a block of zeros with. */
@@ -51,7 +51,7 @@ export function quantize_part(to: usize, from: usize, n: i32, amax: i32): void {
     }
     const amax = i32x4.extract_lane(horizontal_max(i32x4.max_s(a, b)), 0)
     if (!is_ordinary(amax)) {
-      quantize_part(to, from, n, amax)
+      quantize_part(to, from, n, amax > 0x7f800000 ? amax_word(from, n) : amax)
       continue
     }
     const word = lowest_word(amax)
@@ -78,6 +78,7 @@ export function fake_quantize_rows(dst: usize, src: usize, cols: i32, block: i32
   if (sign == ZERO_POSITIVE) {
     if (how == EVEN) rows(dst, src, cols, block, begin, end, EVEN, ZERO_POSITIVE)
     else if (how == AWAY) rows(dst, src, cols, block, begin, end, AWAY, ZERO_POSITIVE)
+    else if (how == DOWN) rows(dst, src, cols, block, begin, end, DOWN, ZERO_POSITIVE)
     else rows(dst, src, cols, block, begin, end, ZERO, ZERO_POSITIVE)
   } else if (sign == ZERO_PRESERVE) {
     if (how == EVEN) rows(dst, src, cols, block, begin, end, EVEN, ZERO_PRESERVE)

@@ -3,7 +3,7 @@
 import { prepare_random, random_fraction } from './quantize-random'
 import { scratch } from './scratch'
 import { FREE } from './quantize-lanes'
-import { bump_of, BUMP_RELEASED, rounding_of, STOCHASTIC } from './quantize-modes'
+import { bump_of, BUMP_RELEASED, is_element, rounding_of, STOCHASTIC } from './quantize-modes'
 import { quantize_part } from './quantize-rows'
 import { amax_word } from './quantize-vector'
 import { fake_quantize_element, is_flushed, mode, prepare, saturates, scale_byte } from './quantizer'
@@ -33,7 +33,10 @@ export function fake_quantize_tiles(dst: usize, src: usize, rows: i32, mid: i32,
       let amax = 0
       for (let r = 0; r < height; r++) {
         if (inner == 1) amax = max_word(amax, amax_word(src + (<usize>(start + r * down) << 2), width))
-        else for (let c = 0; c < width; c++) amax = max_word(amax, load<i32>(src + (<usize>(start + r * down + c * inner) << 2)) & 0x7fffffff)
+        else for (let c = 0; c < width; c++) {
+          const a = load<i32>(src + (<usize>(start + r * down + c * inner) << 2)) & 0x7fffffff
+          if (a <= 0x7f800000 || !is_element(mode)) amax = max_word(amax, a)
+        }
       }
       for (let r = 0; r < height; r++) {
         const at = <usize>(start + r * down) << 2

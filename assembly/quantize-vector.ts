@@ -1,11 +1,12 @@
 // Four elements of an ordinary block at once. Where an element x has exponent e, e' = max(e, emin of the block) gives its quantum q = 2^(e' - man), and
 //   nearest:      (|x| + c) - c with c = 1.5 * 2^23 q, whose unit in the last place is q, so that the addition rounds to nearest even;
 //                 halves go away from zero if the last bit of |x| is set first: a tie has that bit clear, and nothing else can cross one;
-//   toward zero:  that, less q where it came out above |x|;
+//                 and toward zero if the odd word at or before |x| is taken;
+//   toward zero:  the first, less q where it came out above |x|;
 //   stochastic:   |x| truncated to q / 2^bits, plus random * q / 2^bits (both exact), truncated to q.
 // Saturation is a minimum afterwards. "Ordinary" means that all these powers are normal numbers (is_ordinary in quantizer.ts).
-import { is_add_half, NEAREST_EVEN, rounding_of, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
-import { emin, fake_quantize_element, man, mode, toLimit } from './quantizer'
+import { is_add_half, is_element, NEAREST_EVEN, NEAREST_ZERO, rounding_of, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
+import { amax_without_nan, emin, fake_quantize_element, man, mode, toLimit } from './quantizer'
 import { scratch } from './scratch'
 
 /** Vector constants. Loaded, not splatted: V8 rebuilds constants at every use in a loop. */
@@ -24,11 +25,11 @@ const CONSTANTS = memory.data<u32>([
 @inline export function last_bit(): v128 { return v128.load(CONSTANTS, 32) }
 
 /** How the vector path rounds. The ADD_HALF pair takes 0.5 - 2^-25 quanta up to one, as floor(fl(t + 0.5)) does. */
-export const EVEN = 0, AWAY = 1, ZERO = 2, ADD_HALF_EVEN = 3, ADD_HALF_AWAY = 4
+export const EVEN = 0, AWAY = 1, ZERO = 2, ADD_HALF_EVEN = 3, ADD_HALF_AWAY = 4, DOWN = 5
 // @ts-ignore: decorator
 @inline export function how_of_mode(): i32 {
   const rounding = rounding_of(mode)
-  return rounding == TOWARD_ZERO ? ZERO : rounding == NEAREST_EVEN ? is_add_half(mode) ? ADD_HALF_EVEN : EVEN : is_add_half(mode) ? ADD_HALF_AWAY : AWAY
+  return rounding == TOWARD_ZERO ? ZERO : rounding == NEAREST_ZERO ? DOWN : rounding == NEAREST_EVEN ? is_add_half(mode) ? ADD_HALF_EVEN : EVEN : is_add_half(mode) ? ADD_HALF_AWAY : AWAY
 }
 
 // Words that are constant during a call.
@@ -44,13 +45,17 @@ export function tiny_word(lowestWord: i32): i32 {
   return e <= 0 ? 0 : e < 24 ? 1 << (e - 1) : (e - 23) << 23
 }
 
+/** The odd word at or before a: below a tie, and otherwise on the same side of all ties. */
+// @ts-ignore: decorator
+@inline export function before(a: v128, one: v128): v128 { return i32x4.max_s(v128.or(i32x4.sub(a, one), one), i32x4.splat(0)) }
+
 /**
  * Quantize x. Words of its block: `lowest` of 2^emin, `limit` of the largest magnitude, `half` = lowest + to_half, `tiny` = tiny_word. `step`: step_word;
  * `shift`: man in the exponent field. `how` and `sign` (a zero's: ZERO_PRESERVE, ZERO_TORCH or ZERO_POSITIVE) must be constants.
  */
 // @ts-ignore: decorator
 @inline export function quantize_vector(x: v128, how: i32, sign: i32, lowest: v128, limit: v128, half: v128, tiny: v128, step: v128, shift: v128, exponent: v128, magnitude: v128, one: v128): v128 {
-  if (sign == ZERO_POSITIVE && how != ZERO) {
+  if (sign == ZERO_POSITIVE && how != ZERO && how != DOWN) {
     const c = i32x4.add(i32x4.max_s(v128.and(x, exponent), lowest), step)
     if (how == AWAY) x = v128.or(x, one)
     return f32x4.pmax(f32x4.pmin(f32x4.sub(f32x4.add(x, c), c), limit), f32x4.neg(limit))
@@ -67,6 +72,7 @@ export function tiny_word(lowestWord: i32): i32 {
     if (how == ADD_HALF_EVEN) a = i32x4.sub(a, up)
   }
   if (how == AWAY || how == ADD_HALF_AWAY) a = v128.or(a, one)
+  if (how == DOWN) a = before(a, one)
   let r = f32x4.sub(f32x4.add(a, c), c)
   if (how == ZERO) r = f32x4.sub(r, v128.and(f32x4.gt(r, a), i32x4.sub(e, shift)))
   const y = v128.or(f32x4.pmin(r, limit), negative)
@@ -109,6 +115,7 @@ function quantize_pairs(to: usize, from: usize, n: i32, lowestWord: i32): void {
   if (sign == ZERO_POSITIVE) {
     if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_POSITIVE)
     else if (how == AWAY) pairs(to, from, n, lowestWord, AWAY, ZERO_POSITIVE)
+    else if (how == DOWN) pairs(to, from, n, lowestWord, DOWN, ZERO_POSITIVE)
     else pairs(to, from, n, lowestWord, ZERO, ZERO_POSITIVE)
   } else if (sign == ZERO_PRESERVE) {
     if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_PRESERVE)
@@ -141,8 +148,14 @@ export function quantize_segment(to: usize, from: usize, n: i32, lowestWord: i32
   return i32x4.max_s(a, v128.shuffle<i32>(a, a, 1, 0, 3, 2))
 }
 
-/** Largest magnitude among n elements, as a word (Inf and NaN are larger than every number). */
+/** Largest magnitude among n elements, as a word, NaN aside where elements stand alone (is_element). */
 export function amax_word(src: usize, n: i32): i32 {
+  const m = amax_any(src, n)
+  return m > 0x7f800000 && is_element(mode) ? amax_without_nan(src, n, 4) : m
+}
+
+/** Largest magnitude among n elements, as a word; NaN is larger than Inf. */
+export function amax_any(src: usize, n: i32): i32 {
   const mask = magnitude_mask()
   let a = i32x4.splat(0), b = a
   const end8 = src + (<usize>(n & ~7) << 2), end = src + (<usize>n << 2)

@@ -8,6 +8,7 @@ export const sets: Readonly<Record<string, () => Promise<{ run: SetRunner }>>> =
   hw: () => import('./sets/hw.ts'),
   init: () => import('./sets/init.ts'),
   microxcaling: () => import('./sets/microxcaling.ts'),
+  torchao: () => import('./sets/torchao.ts'),
   mma: () => import('./sets/mma.ts'),
   mxops: () => import('./sets/mxops.ts'),
   olmo: () => import('./sets/olmo.ts'),

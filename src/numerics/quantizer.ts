@@ -3,21 +3,30 @@
 //
 // MX block quantization (OCP MX v1.0 section 6.3), for a block V of a format with largest exponent emax:
 //   e = exponent(max |V_i|), chosen by `scaleRule`;  X = 2^clamp(e - emax);  P_i = round(V_i / X), saturating at the format's maximum;  output X * P_i.
-// A block that holds Inf or NaN, or whose scale exceeds the scale format, becomes NaN in every element (E8M0 code 255).
+// A block whose scale exceeds the scale format becomes NaN in every element (E8M0 code 255).
 import type { NanCode } from './cast.ts'
 import type { FormatName } from './formats.ts'
 
 /**
  * To which neighbour a value between two codes goes. `nearest-away`: halves away from zero (microxcaling calls it "nearest").
- * `toward-zero`: truncation (microxcaling's "floor"). `stochastic`: magnitude plus random bits, then truncation, as PTX cvt.rs.
+ * `nearest-zero`: halves toward zero (ggml's search for the nearest value). `toward-zero`: truncation (microxcaling's "floor").
+ * `stochastic`: magnitude plus random bits, then truncation, as PTX cvt.rs.
  */
-export type Rounding = 'nearest-even' | 'nearest-away' | 'toward-zero' | 'stochastic'
+export type Rounding = 'nearest-even' | 'nearest-away' | 'nearest-zero' | 'toward-zero' | 'stochastic'
 
 /**
  * Block exponent from amax = max |V_i|, before emax is subtracted. `floor`: floor(log2 amax) (OCP). `ceil`: rounded up. `even`: floor after rounding amax
- * to the element's mantissa width, halves up (AMD Quark, torchao EVEN). `rceil`: the scale itself, amax / max, rounded up (cuBLAS, TransformerEngine).
+ * to the element's fraction width, halves up (AMD Quark, torchao EVEN); NaN if that overflows. `even-1`: the same with a fraction of one bit whatever the
+ * format (compressed-tensors). `rceil`: the scale itself, amax times the float32 reciprocal of the format's maximum, rounded up (torchao, TransformerEngine);
+ * `rceil-divide`: the same with a division (cuBLAS).
  */
-export type ScaleRule = 'floor' | 'ceil' | 'even' | 'rceil'
+export type ScaleRule = 'floor' | 'ceil' | 'even' | 'even-1' | 'rceil' | 'rceil-divide'
+
+/**
+ * Inf and NaN in a block. `poison`: every element becomes NaN, the scale byte 255. `element`: NaN does not count in the maximum, Inf has the largest scale,
+ * 2^127, and each element is converted by itself, Inf to the format's maximum and NaN to NaN (TransformerEngine's fmaxf and PTX cvt.satfinite).
+ */
+export type NonFinite = 'poison' | 'element'
 
 /**
  * Add one to the block exponent where the largest element would saturate, that is where its significand exceeds the format's (1.75 for E4M3).
@@ -51,7 +60,8 @@ export interface BlockQuantizer extends Arithmetic {
   readonly scaleBits: number
   /** Treat a block whose maximum is an f32 subnormal as zero. */
   readonly flushSubnormals: boolean
-  /** Element codes in a block that is NaN. */
+  readonly nonFinite: NonFinite
+  /** Code of an element that is NaN. */
   readonly nanCode: NanCode
   /** `stochastic` only: random bits added to each element's discarded bits. */
   readonly randomBits: 8 | 16
@@ -64,7 +74,7 @@ export interface ElementRounding extends Arithmetic {
   readonly expBits: 8 | 5
   /** Fraction bits, 1..23. 23 with expBits 8 is the identity. */
   readonly manBits: number
-  readonly rounding: Exclude<Rounding, 'stochastic'>
+  readonly rounding: Exclude<Rounding, 'stochastic' | 'nearest-zero'>
   /** Subnormals of the target format: kept, or inputs below its smallest normal flushed to zero before rounding. */
   readonly subnormals: 'keep' | 'flush'
 }

@@ -1,25 +1,26 @@
 // Quantization in programs: checks shapes and choices, picks the kernel, emits the call. The arithmetic: src/oracle/quantize.ts and assembly/quantize*.ts.
 import { UsageError } from '../errors.ts'
 import { formats, grid, hasNegativeZero, type Format } from '../numerics/formats.ts'
-import type { Arithmetic, BlockQuantizer, ElementRounding, Rounding } from '../numerics/quantizer.ts'
+import type { Arithmetic, BlockQuantizer, ElementRounding, Rounding, ScaleRule } from '../numerics/quantizer.ts'
 import { size, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
 
 /** Elements that make a thread worth its while. */
 export const WORTH = 4096
 
-const roundings: readonly Rounding[] = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic']
+const roundings: readonly Rounding[] = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic', 'nearest-zero']
+const scaleRules: readonly ScaleRule[] = ['floor', 'ceil', 'even', 'rceil', 'even-1', 'rceil-divide']
 const zeroSigns: readonly Arithmetic['zeroSign'][] = ['preserve', 'torch', 'positive']
 
 /** The choices as the kernels read them: assembly/quantize-modes.ts. */
 function arithmeticBits(a: Arithmetic, rounding: Rounding): number {
-  return roundings.indexOf(rounding) | (a.exponent === 'torch-log2' ? 4 : 0) | (a.half === 'add-half' ? 8 : 0) | zeroSigns.indexOf(a.zeroSign) << 4
+  return roundings.indexOf(rounding) & 3 | roundings.indexOf(rounding) >> 2 << 17 | (a.exponent === 'torch-log2' ? 4 : 0) | (a.half === 'add-half' ? 8 : 0) | zeroSigns.indexOf(a.zeroSign) << 4
 }
 
 function blockBits(q: BlockQuantizer, format: Format): number {
   const zeroSign = q.zeroSign === 'preserve' && !hasNegativeZero(format) ? 'positive' : q.zeroSign
   return arithmeticBits({ ...q, zeroSign }, q.rounding) | (q.flushSubnormals ? 64 : 0) | ['none', 'intended', 'as-released'].indexOf(q.bump) << 7
-    | ['floor', 'ceil', 'even', 'rceil'].indexOf(q.scaleRule) << 9 | q.scaleBits << 11 | (q.randomBits === 16 ? 0x10000 : 0)
+    | (scaleRules.indexOf(q.scaleRule) & 3) << 9 | scaleRules.indexOf(q.scaleRule) >> 2 << 18 | (q.nonFinite === 'element' ? 0x80000 : 0) | q.scaleBits << 11 | (q.randomBits === 16 ? 0x10000 : 0)
 }
 
 /** Where stochastic rounding takes its bits: Philox under `seed` (64 bit), stream `stream`, at the u64 step counter that `stepPtr` points at. */
@@ -47,7 +48,7 @@ export function quantizerChoices(q: BlockQuantizer): readonly [number, number, n
 }
 
 /** [seed low, seed high, stream, step pointer]; zeros where nothing is random. Throws UsageError for stochastic rounding without a source. */
-export function randomWords(q: BlockQuantizer, random?: RandomSource): readonly [number, number, number, number] {
+export function randomWords(q: { readonly rounding: Rounding }, random?: RandomSource): readonly [number, number, number, number] {
   if (q.rounding !== 'stochastic') return [0, 0, 0, 0]
   if (!random) throw new UsageError('rounding stochastic needs a random source')
   return [Number(random.seed & 0xffffffffn), Number(random.seed >> 32n & 0xffffffffn), random.stream, random.stepPtr]
@@ -56,6 +57,7 @@ export function randomWords(q: BlockQuantizer, random?: RandomSource): readonly 
 function checkQuantizer(q: BlockQuantizer): void {
   if (!Number.isInteger(q.blockSize) || q.blockSize < 0) throw new UsageError(`blockSize must be an integer >= 0 (0: the whole axis), got ${q.blockSize}`)
   if (!Number.isInteger(q.scaleBits) || q.scaleBits < 2 || q.scaleBits > 8) throw new UsageError(`scaleBits must be an integer 2..8, got ${q.scaleBits}`)
+  if (q.bump === 'as-released' && q.nonFinite === 'element') throw new UsageError('bump as-released goes with nonFinite poison, got element')
   if (q.bump !== 'none' && q.scaleRule !== 'floor') throw new UsageError(`bump ${q.bump} goes with scaleRule floor, got ${q.scaleRule}`)
 }
 

@@ -62,7 +62,7 @@ const floorLog2 = (a: number, q: BlockQuantizer): number => q.exponent === 'bits
 
 /** The exponent of a block's scale, in [-127, 127] for 8 scale bits, or NaN. `bump`: 0 or 1, added to the block's exponent. */
 function scaleExponent(amax: number, q: BlockQuantizer, { man, emax, max }: Grid, bump: number): number {
-  if (!Number.isFinite(amax)) return NaN
+  if (!Number.isFinite(amax)) return q.nonFinite === 'element' ? 127 : NaN
   const word = wordOf(amax)
   /** Exponent field of a word, 0 (read as -127) for subnormals. */
   const field = (w: number) => (w >>> 23) - 127
@@ -70,15 +70,19 @@ function scaleExponent(amax: number, q: BlockQuantizer, { man, emax, max }: Grid
   switch (q.scaleRule) {
     case 'floor': e = (amax === 0 ? -126 : floorLog2(amax, q)) + bump - emax; break
     case 'ceil': e = field(word) + ((word & 0x7fffff) !== 0 ? 1 : 0) - emax; break
-    case 'even': e = field(word + 2 ** (22 - man)) - emax; break
-    case 'rceil': {
-      const d = wordOf(fround(amax * fround(1 / max)))
+    case 'even': case 'even-1': {
+      const rounded = word + 2 ** (22 - (q.scaleRule === 'even' ? man : 1))
+      e = rounded < 0x7f800000 ? field(rounded) - emax : NaN
+      break
+    }
+    case 'rceil': case 'rceil-divide': {
+      const d = wordOf(q.scaleRule === 'rceil' ? fround(amax * fround(1 / max)) : fround(amax / max))
       e = field(d) + ((d & 0x7fffff) > (d < 0x00800000 ? 0x400000 : 0) ? 1 : 0)
       break
     }
   }
   const limit = 2 ** (q.scaleBits - 1) - 1
-  return e > limit ? NaN : Math.max(e, -limit)
+  return e > limit ? NaN : Math.max(e, -limit) // NaN stays NaN
 }
 
 /** Which block each element belongs to, for one axis or a tile over several. Blocks are numbered row-major over `blockShape`. */
@@ -140,7 +144,7 @@ export function quantize(x: Float32Array, shape: readonly number[], axes: number
 
   const amax = new Float32Array(blocks), columnMax = new Float32Array(columns)
   x.forEach((v, i) => {
-    const a = Math.abs(v), b = blockOf[i]!, c = columnOf[i]!
+    const a = q.nonFinite === 'element' && Number.isNaN(v) ? 0 : Math.abs(v), b = blockOf[i]!, c = columnOf[i]!
     if (!(a <= amax[b]!)) amax[b] = Number.isNaN(amax[b]!) ? NaN : a
     if (!(a <= columnMax[c]!)) columnMax[c] = Number.isNaN(columnMax[c]!) ? NaN : a
   })
@@ -159,9 +163,10 @@ export function quantize(x: Float32Array, shape: readonly number[], axes: number
       return
     }
     const isSubnormal = q.exponent === 'bits' ? m < 2 ** -126 : m > 0 && torchLog2(m) + bump <= -127
-    if (q.flushSubnormals && isSubnormal) v = v < 0 || Object.is(v, -0) ? -0 : 0
+    if (q.flushSubnormals && isSubnormal && !Number.isNaN(v)) v = v < 0 || Object.is(v, -0) ? -0 : 0
     const scale = 2 ** e
-    const element = toGrid(fround(v / scale), target, target.max, rounder, random ? random(i) / 2 ** q.randomBits : 0)
+    const scaled = fround(v / scale)
+    const element = Math.abs(scaled) === Infinity ? Math.sign(scaled) * target.max : toGrid(scaled, target, target.max, rounder, random ? random(i) / 2 ** q.randomBits : 0)
     values[i] = fround(element * scale)
     codes[i] = encode(format, wordOf(element), { rounding: 'nearest-even', overflow: 'saturate', nan: q.nanCode })
   })

@@ -10,6 +10,7 @@ export function roundMagnitude(t: number, rounding: Rounding, u = 0): number {
   switch (rounding) {
     case 'toward-zero': return floor
     case 'nearest-away': return rest >= 0.5 ? floor + 1 : floor
+    case 'nearest-zero': return rest > 0.5 ? floor + 1 : floor
     case 'nearest-even': return rest > 0.5 || rest === 0.5 && floor % 2 === 1 ? floor + 1 : floor
     case 'stochastic': return rest + u >= 1 ? floor + 1 : floor
   }

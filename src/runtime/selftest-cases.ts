@@ -20,12 +20,13 @@ const target = (format: FormatName) => { const { man, emin, emax, max } = grid(f
 
 /** Quantizer choices as in assembly/quantize-modes.ts, with 8 scale bits. */
 const choices = (rounding: number, more = 0) => rounding | 8 << 11 | more
-const TORCH = 4 | 8 | 1 << 4, FLUSH = 64, INTENDED = 1 << 7, RELEASED = 2 << 7, rule = (index: number) => index << 9, SIXTEEN = 1 << 16
+const TORCH = 4 | 8 | 1 << 4, FLUSH = 64, INTENDED = 1 << 7, RELEASED = 2 << 7, POSITIVE = 2 << 4, NEAREST_ZERO = 1 << 17, EVEN_1 = 1 << 18, RCEIL_DIVIDE = 1 << 9 | 1 << 18, ELEMENT = 1 << 19, rule = (index: number) => index << 9, SIXTEEN = 1 << 16
 
 /** Format, and choices of a quantizer that takes nearest, directed and tied roundings, every scale rule and both bumps. */
 const quantizers: readonly [FormatName, number][] = [
   ['e4m3', choices(0)], ['e5m2', choices(1, TORCH)], ['e2m1', choices(2, rule(1))], ['e3m2', choices(0, rule(2))], ['int8', choices(1, rule(3))],
-  ['e2m3', choices(0, FLUSH | INTENDED)], ['e4m3', choices(1)], ['e4m3', choices(0, TORCH)],
+  ['e2m3', choices(0, FLUSH | INTENDED)], ['e4m3', choices(1)], ['e4m3', choices(0, TORCH)], ['e2m1', choices(0, NEAREST_ZERO | POSITIVE)], ['e5m2', choices(0, EVEN_1 | ELEMENT)],
+  ['e4m3', choices(0, RCEIL_DIVIDE | ELEMENT)],
 ]
 /** bits, kind and largest code, as assembly/codec.ts takes them. */
 const codes = (name: FormatName) => { const f: Format = formats[name]; return [f.bits, f.kind === 'int' ? 1 : f.specials === 'fnuz' ? 2 : 0, maxCode(f)] as const }
@@ -112,6 +113,19 @@ export const cases: Readonly<Record<string, Case>> = {
       ]
     })
   },
+
+  nvfp4: s => each([0, 1, 2, 3, 4], recipe => {
+    const n = 35 * 48, x = s.numbers(n, -9, 9), scale = s.out(1), partials = s.out(1), step = s.words(2, 100)
+    const outputs = (): [number, number, number] => [s.out(n), s.outWords(n / 4), s.outWords(36)]
+    const rows = outputs(), words = [scale, recipe, choices(0), ...seed, step] as const
+    return [
+      ['nvfp4_amax', [partials, x, n, recipe], 1], ['nvfp4_tensor_scale', [scale, partials, 1, recipe], 1],
+      ['nvfp4_rows', [...rows, x, 48, ...words], 105], ['nvfp4_rows', [s.out(n), 0, 0, x, 48, ...words], 105],
+      ['nvfp4_dequantize_rows', [s.out(n), rows[1], rows[2], 48, scale, recipe], 105],
+      ['nvfp4_columns', [...outputs(), x, 35, 48, 64, ...words], 3], ['nvfp4_columns', [s.out(n), 0, 0, s.specials(n), 35, 48, 64, ...words], 3],
+      ['nvfp4_tiles', [...outputs(), x, 35, 48, ...words], 3], ['nvfp4_rows', [s.out(n), 0, 0, x, 48, scale, recipe, choices(STOCHASTIC), ...seed, step], 105],
+    ]
+  }),
 
   activation: s => {
     const x = s.numbers(n, -6, 3), odd = s.specials(n), dy = s.numbers(n)
@@ -258,8 +272,8 @@ export const pins: Readonly<Record<string, number>> = {
   gemm_exact_f32: 0x66266812,
   'gemm_exact_f32 of inexact products': 0x05e732dc,
   gemm_block: 0xc901998c,
-  fake_quantize_rows: 0x4c2eca05,
-  fake_quantize_columns: 0x5baeca85,
+  fake_quantize_rows: 0x50972b3d,
+  fake_quantize_columns: 0x77908aed,
   fake_quantize_random: 0xe142e0e5,
   fake_quantize_released: 0x8d55c8d5,
   fake_quantize_tiles: 0x87d187df,
@@ -267,6 +281,7 @@ export const pins: Readonly<Record<string, number>> = {
   hadamard: 0x3dc79da7,
   codes: 0xd5ccd224,
   casts: 0x6c062a47,
+  nvfp4: 0xfeb8a6cf,
   activation: 0x4d8a899d,
   swiglu: 0x05636bba,
   activation_table: 0x3654730d,

@@ -33,18 +33,19 @@ export function run(x: Float32Array, shape: readonly number[], emit: (p: Program
 
 export const pick = <T>(random: () => number, ...choices: readonly T[]): T => choices[random() % choices.length]!
 export const names = Object.keys(formats) as FormatName[]
-const roundings: readonly Rounding[] = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic']
+const roundings: readonly Rounding[] = ['nearest-even', 'nearest-away', 'nearest-zero', 'toward-zero', 'stochastic']
 /** The three emulated arithmetics, and now and then any mixture of their parts. */
 export const arithmetic = (random: () => number): Arithmetic => random() % 4 ? pick(random, exact, torchEmulation, bitEmulation)
   : { exponent: pick(random, 'bits', 'torch-log2'), half: pick(random, 'exact', 'add-half'), zeroSign: pick(random, 'preserve', 'torch', 'positive'), nan: pick(random, 'propagate', 'as-number') }
 
 export function anyQuantizer(random: () => number, format: FormatName): BlockQuantizer {
-  const scaleRule = pick(random, 'floor', 'floor', 'ceil', 'even', 'rceil')
-  return {
+  const scaleRule = pick(random, 'floor', 'floor', 'floor', 'ceil', 'even', 'even-1', 'rceil', 'rceil-divide')
+  const q: BlockQuantizer = {
     ...blockProfiles.ocp, ...arithmetic(random), format, scaleRule, rounding: pick(random, ...roundings), blockSize: pick(random, 32, 32, 16, 64, 8, 5, 1, 12, 33, 0),
     bump: scaleRule === 'floor' ? pick(random, 'none', 'none', 'intended', 'as-released') : 'none', scaleBits: pick(random, 8, 8, 8, 5, 4, 2), flushSubnormals: random() % 4 === 0,
     randomBits: pick(random, 8, 16),
   }
+  return random() % 3 || q.bump === 'as-released' ? q : { ...q, nonFinite: 'element' }
 }
 
 /** The source of random bits: seed, stream, and the step counter in core memory. */

@@ -50,7 +50,7 @@ describe('block of microxcaling', () => {
     const of = (q: typeof e4m3, ...w: number[]) => words(quantize(tensor(...w), [w.length], 0, q).values).join(' ')
     expect(of(e4m3, 0x417fffff, 0x417ffffe, 0x417ffffd)).toBe('41800000 41800000 41800000')
     expect(of(e4m3, 0x417ffffe, 0x417ffffd)).toBe('41600000 41600000')
-    expect(of(blockQuantizer('microxcaling-bits', 'e4m3'), 0x417fffff)).toBe('41600000')
+    expect(of(blockQuantizer('microxcaling-cuda', 'e4m3'), 0x417fffff)).toBe('41600000')
     expect(of(e4m3, 0x3f800000, 0x7f800000, 0x40000000)).toBe('NaN NaN NaN')
     expect(of(e4m3, 0x00400000, 0x00001000, 0x00000fff)).toBe('00400000 00002000 00000000')
     expect(of({ ...e4m3, flushSubnormals: true }, 0x00400000, 0x80400000)).toBe('00000000 00000000')

@@ -2,7 +2,8 @@
 // operations reach every kernel (pool.test.ts says which not, and why).
 import type { FormatName } from '../../src/numerics/formats.ts'
 import { mmaConfig, mmaModels } from '../../src/numerics/mma.ts'
-import { bf16Away, bf16Even, blockProfiles, blockQuantizer, fp, type BlockProfileName } from '../../src/numerics/profiles.ts'
+import { nvfp4Profiles } from '../../src/numerics/nvfp4.ts'
+import { bf16Away, bf16Even, blockQuantizer, fp } from '../../src/numerics/profiles.ts'
 import { castPolicies } from '../../src/numerics/cast.ts'
 import { activationBackward, activationForward, type ActivationMode, type ActivationName } from '../../src/ops/activation.ts'
 import { causalSoftmax, causalSoftmaxBackward, causalSoftmaxTorch, rope, rowsOf, scaleHeads } from '../../src/ops/attention.ts'
@@ -17,6 +18,7 @@ import { decodeOperand, mma, type MmaOperand } from '../../src/ops/mma.ts'
 import { layerNormBackward, layerNormForward, rmsNormBackward, rmsNormForward, type NormMode } from '../../src/ops/norm.ts'
 import { adam, adamStep, clipByNorm, sgd, sgdStep } from '../../src/ops/optimizer.ts'
 import { fakeQuantize, roundElements } from '../../src/ops/quantize.ts'
+import { dequantizeNvfp4, nvfp4TensorScale, quantizeNvfp4 } from '../../src/ops/nvfp4.ts'
 import { normal, uniform } from '../../src/ops/random.ts'
 import { columnSum, comparison, finiteCheck, moments, overflowCount } from '../../src/ops/reduce.ts'
 import { size, type Arena, type Tensor } from '../../src/runtime/memory.ts'
@@ -42,7 +44,7 @@ const integers = (p: Program, values: ArrayLike<number>): Tensor => {
 const step = (p: Program, seed: number): number => integers(p, [seed, 0]).ptr
 
 const formats: readonly FormatName[] = ['e4m3', 'e5m2', 'e3m2', 'e2m3', 'e2m1', 'int8']
-const profiles = Object.keys(blockProfiles) as BlockProfileName[]
+const profiles = ['ocp', 'microxcaling', 'microxcaling-cuda'] as const
 const norms: readonly NormMode[] = [{ kind: 'fp32', eps: 1e-5 }, { kind: 'bf16', eps: 1e-5, rounding: 'nearest-away', backward: 'bf16' }]
 const activations: readonly (ActivationName | 'swiglu')[] = ['gelu', 'relu', 'silu', 'tanh', 'linear', 'swiglu']
 const activationModes: readonly ActivationMode[] = [{ kind: 'exact' }, { kind: 'bf16', rounding: 'nearest-even', backward: 'bf16' }, { kind: 'sigmoid-form' }]
@@ -100,6 +102,16 @@ export const operations: Record<string, Operation> = {
     decodeElements(p, codes, out, format)
     encodeScales(p, out, codes, 'nearest')
     p.emit('decode_f32', [out.ptr, codes.ptr, 1, 3, -6, 8, 0, 0x7e], N)
+  },
+  nvfp4(p, out, a, _b, seed) {
+    const q = pick(Object.values(nvfp4Profiles), seed), scale = p.temp(1), codes = codesTensor(p.arena, [N, N]), scales = codesTensor(p.arena, [N, Math.ceil(N / 16)])
+    nvfp4TensorScale(p, a, scale, q.recipe)
+    if (seed & 8) quantizeNvfp4(p, a, { values: out }, pick([0, [0, 1] as const], seed >> 4), q, scale)
+    else {
+      quantizeNvfp4(p, a, { codes, scales }, 1, q, scale)
+      dequantizeNvfp4(p, codes, scales, scale, out, q.recipe)
+    }
+    p.free(scale)
   },
   round: (p, out, a, _b, seed) => roundElements(p, a, out, pick([bf16Away, bf16Even, fp(16)], seed)),
   hadamard(p, out, a, _b, seed) {

@@ -17,7 +17,7 @@ const formats: Record<string, FormatName> = {
   fp8_e4m3: 'e4m3', fp8_e5m2: 'e5m2', fp6_e3m2: 'e3m2', fp6_e2m3: 'e2m3', fp4_e2m1: 'e2m1', fp4: 'e2m1', int8: 'int8', int4: 'int4', int2: 'int2',
   bfloat16: 'bf16', bf16: 'bf16', float16: 'fp16', fp16: 'fp16',
 }
-const roundings: Record<string, Exclude<Rounding, 'stochastic'>> = { nearest: 'nearest-away', even: 'nearest-even', floor: 'toward-zero' }
+const roundings: Record<string, Exclude<Rounding, 'stochastic' | 'nearest-zero'>> = { nearest: 'nearest-away', even: 'nearest-even', floor: 'toward-zero' }
 
 interface Case {
   id: number, op: string, kind: string, round: string, shape: number[], in: string[], out: string[]
