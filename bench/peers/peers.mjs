@@ -1,6 +1,7 @@
 // The same work through other libraries, each in a process of its own, sampled in turn with ours. A peer that is not installed is skipped with a line.
 // Python (torch, numpy): BLOCKSCALE_PYTHON, else python3. npm packages (onnxruntime-node, @jax-js/jax, @tensorflow/tfjs-backend-wasm): looked up from the
-// folder BLOCKSCALE_PEERS, else from here. A peer does the figures of the gemm family: f32 products of matrices of the same size on as many threads.
+// folder BLOCKSCALE_PEERS, else from here. A peer does what a figure's task says on as many threads: `gemm/N`, an f32 product of N x N matrices, or `lm`, a
+// language model's training step.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -9,8 +10,9 @@ const at = file => fileURLToPath(new URL(file, import.meta.url))
 const python = process.env.BLOCKSCALE_PYTHON ?? 'python3'
 const onOne = library => threads => threads === 1 ? [process.execPath, at('npm.mjs'), library, threads] : null
 
-/** The command of each peer for a number of threads; null where it has only one thread. */
-const peers = {
+/** Per task, the command of each peer for a number of threads; null where it has only one thread. */
+const languageModels = { torch: threads => [python, at('lm.py'), threads] }
+const matrixProducts = {
   torch: threads => [python, at('gemm.py'), 'torch', threads],
   numpy: threads => [python, at('gemm.py'), 'numpy', threads],
   'onnxruntime-node': threads => [process.execPath, at('npm.mjs'), 'onnxruntime-node', threads],
@@ -31,16 +33,22 @@ async function start([command, ...args]) {
   return { child, hello, async ask(question) { child.stdin.write(`${JSON.stringify(question)}\n`); return next() } }
 }
 
-/** One figure for each size and number of threads among `figures`, and each peer that can do it. */
+/** What a figure asks of which peers; null where no peer does its task. */
+function asked({ task, size }) {
+  if (size !== undefined && task === `gemm/${size}`) return { peers: matrixProducts, question: { n: size }, work: 2 * size ** 3 }
+  return task === 'lm' ? { peers: languageModels, question: {} } : null
+}
+
+/** One figure for each task and number of threads among `figures`, and each peer that can do it. */
 export async function peerFigures(figures) {
-  const works = new Map(figures.filter(f => f.task === `gemm/${f.size}`).map(f => [`${f.task}/${f.threads ?? 1}`, f]))
+  const works = new Map(figures.filter(asked).map(f => [`${f.task}/${f.threads ?? 1}`, f]))
   const found = []
-  for (const [name, { task, size, unit, limit, threads }] of works) {
-    const count = threads ?? 1
+  for (const [name, figure] of works) {
+    const { task, unit, limit, threads } = figure, { peers, question, work = figure.work } = asked(figure), count = threads ?? 1
     for (const [peer, commandOf] of Object.entries(peers)) {
       const command = commandOf(count)
-      if (!command || (peer === 'plain-js' && size > 512)) continue
-      const key = `${peer}/${count}`
+      if (!command || (peer === 'plain-js' && question.n > 512)) continue
+      const key = command.join(' ')
       if (!running.has(key)) {
         running.set(key, await start(command))
         const { hello } = running.get(key)
@@ -48,7 +56,7 @@ export async function peerFigures(figures) {
       }
       const { hello, ask } = running.get(key)
       if (hello.error) continue
-      found.push({ name: `${name}/${peer}`, peer, unit, work: 2 * size ** 3, limit, threads, task, timer: { sample: ms => ask({ n: size, ms }) } })
+      found.push({ name: `${name}/${peer}`, peer, unit, work, limit, threads, task, timer: { sample: ms => ask({ ...question, ms }) } })
     }
   }
   return found

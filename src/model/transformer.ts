@@ -33,7 +33,8 @@ interface BlockSaved {
   readonly q: Tensor
   readonly k: Tensor
   readonly v: Tensor
-  readonly o: Tensor
+  /** Null where attn_out keeps a rounded copy instead. */
+  readonly o: Tensor | null
   readonly attnOut: LinearSaved
   readonly norm2: NormSaved
   readonly h2: Tensor
@@ -125,23 +126,25 @@ function blockForward(
   p.scope('attention.forward', () => attentionForward(p, { q, k, v, o }, shape, precision.attention, outer.softmax))
   const middle = temp()
   p.scope('attn_out.forward', () => { attnOut = linearForward(p, { x: o, weight: get('attn_out'), bias: null, y: middle }, precision.attnOut) })
+  if (attnOut.owned) p.free(o)
   residual('attn_out', middle)
 
   const { h: h2, saved: norm2 } = normed('ff_norm', middle)
   const z = temp(s.mlpRatio * d), a = temp(inner), y = temp()
   p.scope('ff_proj.forward', () => { ffProj = linearForward(p, { x: h2, weight: get('ff_proj'), bias: null, y: z, xRounded: precision.norm.rounded }, precision.ffProj) })
   p.scope('act.forward', () => activationForward(p, s.activation, precision.activation, { x: z, y: a }))
-  p.scope('ff_out.forward', () => { ffOut = linearForward(p, { x: a, weight: get('ff_out'), bias: null, y }, precision.ffOut) })
+  p.scope('ff_out.forward', () => { ffOut = linearForward(p, { x: a, weight: get('ff_out'), bias: null, y, xRounded: precision.activation.kind === 'bf16' && s.activation !== 'swiglu' }, precision.ffOut) })
   residual('ff_out', y)
   tap?.({ block: i, normed: h2, hidden: a, output: y })
-  return { y, saved: { norm1, h1, attProj, qk, q, k, v, o, attnOut, norm2, h2, ffProj, z, a, ffOut } }
+  return { y, saved: { norm1, h1, attProj, qk, q, k, v, o: attnOut.owned ? null : o, attnOut, norm2, h2, ffProj, z, a, ffOut } }
 }
 
 /** Frees all that a block saved but its input. */
 function freeBlock(p: Program, b: BlockSaved): void {
   for (const linear of [b.attProj, b.attnOut, b.ffProj, b.ffOut]) freeLinear(p, linear)
   for (const { raw, saved } of b.qk) if (saved) p.free(raw, saved.stats)
-  p.free(b.norm1.stats, b.norm2.stats, b.h1, b.q, b.k, b.v, b.o, b.norm2.x, b.h2, b.z, b.a)
+  if (b.o) p.free(b.o)
+  p.free(b.norm1.stats, b.norm2.stats, b.h1, b.q, b.k, b.v, b.norm2.x, b.h2, b.z, b.a)
 }
 
 /**
@@ -192,7 +195,7 @@ function blockBackward(
 
   const dO = temp()
   linear('attn_out', b.attnOut, g, dO, precision.attnOut)
-  p.free(b.o)
+  if (b.o) p.free(b.o)
   const dq = temp(), dk = temp(), dv = temp()
   p.scope('attention.backward', () => attentionBackward(p, { q: b.q, k: b.k, v: b.v, dO, dq, dk, dv }, shape, precision.attention))
   p.free(dO, b.q, b.k, b.v)

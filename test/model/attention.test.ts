@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { attentionBackward, attentionForward } from '../../src/model/attention.ts'
 import type { AttentionShape } from '../../src/ops/attention.ts'
 import * as oracle from '../../src/oracle/attention.ts'
+import { bfloat, blockQuantizer } from '../../src/numerics/profiles.ts'
+import { exp } from '../../src/oracle/math.ts'
+import { quantize, roundElements } from '../../src/oracle/quantize.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { Program } from '../../src/runtime/program.ts'
 import type { Tensor } from '../../src/runtime/memory.ts'
@@ -117,5 +120,57 @@ describe('causal attention', () => {
       return bytes
     }
     expect(used(4096) / used(2048)).toBeLessThan(2.1)
+  })
+})
+
+describe('quantized attention', () => {
+  const f = Math.fround, round = bfloat(16), Q = (x: Float32Array) => roundElements(x, round)
+  const formats = { forward: blockQuantizer('microxcaling', 'e4m3'), backward: blockQuantizer('microxcaling', 'e2m3'), gradient: blockQuantizer('microxcaling', 'e5m2') }
+  /** MX(Q(x)) of a matrix along its rows (axis 1) or columns (axis 0). */
+  const MX = (x: Float32Array, rows: number, axis: 0 | 1, role: keyof typeof formats) => quantize(Q(x), [rows, x.length / rows], axis, formats[role]).values
+  const transposed = (x: Float32Array, rows: number) => x.map((_, i) => x[i % rows * (x.length / rows) + Math.floor(i / rows)]!)
+  /** a [M, K] b [K, N], each element one sequential sum, then Q. */
+  const product = (a: Float32Array, b: Float32Array, K: number) => {
+    const M = a.length / K, N = b.length / K
+    return Q(Float32Array.from({ length: M * N }, (_, i) => { let t = 0; for (let k = 0; k < K; k++) t = f(t + f(a[Math.floor(i / N) * K + k]! * b[k * N + i % N]!)); return t }))
+  }
+  const rowSum = (x: ArrayLike<number>) => { const s = [0, 0, 0, 0] as number[]; for (let j = 0; j < x.length; j++) s[j % 4] = f(s[j % 4]! + x[j]!); return f(f(s[0]! + s[2]!) + f(s[1]! + s[3]!)) }
+
+  it('quantizes each operand along the axis its product sums over', () => {
+    const s = { batch: 2, context: 72, heads: 2, headDim: 40 }, x = inputs(s), { context: T, headDim: H } = s, d = s.heads * H, scale = f(1 / Math.sqrt(H))
+    const shape = [s.batch, T, d], p = new Program(ex.arena)
+    const [q, k, v, dO] = [x.q, x.k, x.v, x.dO].map(a => ex.arena.from(a, ...shape)) as [Tensor, Tensor, Tensor, Tensor]
+    const [o, dq, dk, dv] = Array.from({ length: 4 }, () => ex.arena.tensor(...shape)) as [Tensor, Tensor, Tensor, Tensor]
+    const precision = { ...formats, round, roundBackward: round, random: null }
+    attentionForward(p, { q, k, v, o }, s, precision)
+    attentionBackward(p, { q, k, v, dO, dq, dk, dv }, s, precision)
+    ex.runSync(p)
+    for (let b = 0; b < s.batch; b++) for (let h = 0; h < s.heads; h++) {
+      const head = (t: Float32Array) => Float32Array.from({ length: T * H }, (_, i) => t[(b * T + Math.floor(i / H)) * d + h * H + i % H]!)
+      const [qh, kh, vh, gh] = [x.q, x.k, x.v, x.dO].map(head) as [Float32Array, Float32Array, Float32Array, Float32Array]
+      const S = product(MX(qh, T, 1, 'forward'), transposed(MX(kh, T, 1, 'forward'), T), H)
+      const P = new Float32Array(T * T)
+      for (let i = 0; i < T; i++) {
+        const row = S.subarray(i * T, i * T + i + 1).map(z => f(z * scale)), top = Math.max(...row), e = row.map(z => exp(f(z - top))), total = rowSum(e)
+        P.set(e.map(z => f(z / total)), i * T)
+      }
+      sameBits(head(read(o)), product(MX(P, T, 1, 'forward'), MX(vh, T, 0, 'forward'), T))
+
+      const dP = product(MX(gh, T, 1, 'gradient'), transposed(MX(vh, T, 1, 'backward'), T), H), dS = new Float32Array(T * T)
+      for (let i = 0; i < T; i++) {
+        const n = i + 1, row = (m: Float32Array) => m.subarray(i * T, i * T + n), D = rowSum(row(P).map((z, j) => f(z * row(dP)[j]!)))
+        dS.set(row(P).map((z, j) => f(f(z * f(row(dP)[j]! - D)) * scale)), i * T)
+      }
+      const positive = (t: Float32Array) => t.map(z => z + 0)
+      sameBits(positive(head(read(dq))), positive(product(MX(dS, T, 1, 'gradient'), MX(kh, T, 0, 'backward'), T)))
+      sameBits(positive(head(read(dk))), positive(product(transposed(MX(dS, T, 0, 'gradient'), T), MX(qh, T, 0, 'backward'), T)))
+      sameBits(positive(head(read(dv))), positive(product(transposed(MX(P, T, 0, 'backward'), T), MX(gh, T, 0, 'gradient'), T)))
+    }
+  })
+
+  it('refuses a block size that the row blocks would cut', () => {
+    const t = ex.arena.tensor(1, 4, 8), q = blockQuantizer('ocp', 'e4m3', { blockSize: 48 })
+    expect(() => attentionForward(new Program(ex.arena), { q: t, k: t, v: t, o: t }, { batch: 1, context: 4, heads: 1, headDim: 8 }, { forward: q, backward: q, gradient: q, round: null, roundBackward: null, random: null }))
+      .toThrow(/block size that divides 64, got 48/)
   })
 })

@@ -7,6 +7,7 @@ import { bytePairJson } from '../../src/data/tokenizer.ts'
 import { writeSafetensors } from '../../src/io/tensor-file.ts'
 import { raw } from '../../src/io/safetensors.ts'
 import { exportNames } from '../../src/model/names.ts'
+import { transformerLayout } from '../../src/model/transformer-shape.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { readCheckpoint } from '../../src/train/checkpoint.ts'
 import { parseConfig, type LanguageModelConfig } from '../../src/train/config.ts'
@@ -165,5 +166,12 @@ describe('bad input', () => {
     const taken = ex.arena.used, planned = memoryNeeded(c, task.shape, 1)
     expect(taken).toBeGreaterThan(before)
     expect(Math.abs(taken - planned) / taken).toBeLessThan(0.01)
+  })
+
+  it('is weights, gradients, two moments, what the backward pass needs, and little else', () => {
+    const c = (precision: unknown) => config({ model: { size: 'olmo-256', context: 256 }, batch: 8, precision }), s = transformerShape(c('fp32'), 256)
+    // Per position and block 18 d: input, norm, q and k before and after their norms, v, attention, middle, norm, 4 d before and after GELU.
+    const activations = 8 * 256 * 4 * (s.depth * 18 * s.width + s.width + s.vocabulary), weights = 4 * 4 * transformerLayout(s).count
+    for (const precision of ['fp32', { scheme: 'e4m3/e4m3', activation: 'bf16' }]) expect(memoryNeeded(c(precision), s, 1) - memoryNeeded(config(), transformerShape(config(), 256), 1)).toBeLessThan(1.2 * (activations + weights))
   })
 })
