@@ -7,7 +7,8 @@ import { runLocally } from '../experiments/executors/local.ts'
 import { runOne, trainCommand, type RunCommand, type RunResult } from '../experiments/executors/run.ts'
 import { submitToSlurm } from '../experiments/executors/slurm.ts'
 import { collect, writeTable } from '../experiments/collect.ts'
-import { manifest, resolveRunConfig, SweepFolder, type ManifestEntry, type Resolve, type RunState } from '../experiments/manifest.ts'
+import { manifest, resolveRunConfig, SweepFolder, type ManifestEntry, type RunState } from '../experiments/manifest.ts'
+import { fromOlmo } from '../experiments/olmo-config.ts'
 import { parseSweep } from '../experiments/sweep.ts'
 import { availableThreads } from '../runtime/open.ts'
 import { merge } from '../train/config.ts'
@@ -21,7 +22,8 @@ export const help = `usage: blockscale sweep expand FILE              print the 
 
 Many runs from one file.
 
-FILE holds a configuration and, beside it, entries (named changes), grid (lists of values) and seeds; or the paper's form (a list under sweep).
+FILE holds a configuration and, beside it, entries (named changes), grid (lists of values) and seeds; or the paper's form (a list under sweep,
+with the keys of its OLMo configurations).
 
   --out FOLDER              of the sweep; default runs/NAME-OF-FILE
   --config CONFIG           preset or file under every run, if FILE does not name one with extends
@@ -31,7 +33,7 @@ FILE holds a configuration and, beside it, entries (named changes), grid (lists 
                             slurm: tasks at a time, default unlimited
   --cpus N                  slurm: cores per run, default 1
   --memory 4G --time 02:00:00 --partition NAME    slurm: what each run asks for
-  --command "PROGRAM ..."   instead of blockscale train; gets CONFIG --out FOLDER --threads N [--resume]
+  --command "PROGRAM ..."   instead of blockscale train; gets CONFIG --out FOLDER --threads N [--resume], and keys that are its own affair
   --json                    status and collect as JSON
 
 Runs are named by the hash of their configuration. Doing a run again does nothing; two processes never work on the same run; a stopped or killed one
@@ -54,14 +56,14 @@ export async function run(args: string[]): Promise<number> {
   const words = values.command?.split(/\s+/).filter(Boolean)
   switch (action) {
     case 'expand':
-      process.stdout.write(entriesOf(source!, values.config).map(e => `${JSON.stringify(e)}\n`).join(''))
+      process.stdout.write(entriesOf(source!, values.config, words !== undefined).map(e => `${JSON.stringify(e)}\n`).join(''))
       return 0
     case 'status': return status(SweepFolder.open(source!), values.json)
     case 'collect': return collectRuns(SweepFolder.open(source!), values.json)
     case 'run':
     case 'resume': {
       const sweep = action === 'resume' || isFolder(source!) ? SweepFolder.open(source!)
-        : SweepFolder.create(values.out ?? join('runs', basename(source!, extname(source!))), readFileSync(source!, 'utf8'), entriesOf(source!, values.config))
+        : SweepFolder.create(values.out ?? join('runs', basename(source!, extname(source!))), readFileSync(source!, 'utf8'), entriesOf(source!, values.config, words !== undefined))
       const command: RunCommand = words ? ({ configFile, directory, threads, resume }) =>
         [words[0]!, ...words.slice(1), configFile, '--out', directory, '--threads', String(threads), ...resume ? ['--resume'] : []] : trainCommand(main)
       if (values.index !== undefined) return runIndex(sweep, sweep.entry(wholeNumber('--index', values.index, 0)), command)
@@ -86,14 +88,22 @@ const isFolder = (path: string) => {
   return statSync(path).isDirectory()
 }
 
-function entriesOf(file: string, config: string | undefined): ManifestEntry[] {
+/** The runs of a file. `unchecked`: they are another program's, whose keys we do not know. */
+function entriesOf(file: string, config: string | undefined, unchecked: boolean): ManifestEntry[] {
   if (isFolder(file)) return [...SweepFolder.open(file).entries]
   const sweep = parseSweep(readFileSync(file, 'utf8'), basename(file))
   if (config !== undefined && sweep.base !== null) throw new UsageError(`--config ${config}: ${file} names its own with extends: ${sweep.base}`)
   const base = config ?? (sweep.base !== null && /[/\\]|\.ya?ml$|\.json$/.test(sweep.base) ? resolve(dirname(file), sweep.base) : sweep.base)
-  // The paper's files name keys of its own trainer; without a configuration of ours under them they are expanded as they are.
-  const asIs: Resolve = (_, patches) => patches.reduce<unknown>(merge, {}) as Record<string, unknown>
-  return manifest({ ...sweep, base }, sweep.form === 'olmo' && base === null ? asIs : resolveRunConfig)
+  if (unchecked) return manifest(sweep, (_, patches) => patches.reduce<unknown>(merge, {}) as Record<string, unknown>)
+  if (sweep.form === 'blockscale') return manifest({ ...sweep, base }, resolveRunConfig)
+  const left = new Set<string>()
+  const entries = manifest({ ...sweep, base }, (from, patches) => resolveRunConfig(from, patches.map(p => {
+    const { patch, ignored } = fromOlmo(p)
+    for (const key of ignored) left.add(key)
+    return patch
+  })))
+  if (left.size) process.stderr.write(`keys without a meaning here: ${[...left].join(', ')}\n`)
+  return entries
 }
 
 async function runIndex(sweep: SweepFolder, entry: ManifestEntry, command: RunCommand): Promise<number> {

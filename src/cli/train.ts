@@ -7,7 +7,7 @@ import { configHash, loadConfig, presets } from '../train/config-file.ts'
 import type { Arm, RunConfig } from '../train/config.ts'
 import { holdsRun, readMetrics, readRunFile, readSummary } from '../train/run-directory.ts'
 import { wideAllowed } from '../runtime/wide.ts'
-import type { RunSummary, Train, TrainOptions } from '../train/types.ts'
+import type { Progress, RunSummary, Train, TrainOptions } from '../train/types.ts'
 import { interruptible, parse, threadCount } from './arguments.ts'
 import { formatLoss, ProgressDisplay, progressStyle } from './progress.ts'
 
@@ -22,6 +22,7 @@ Writes a run directory named by the configuration's hash: config.json, metrics.j
   --threads N        number of threads, or auto (default); never changes a result
   --narrow           do not try the engine's 256-bit mode
   --profile          note where the time goes: profile.txt and profile-trace.json (chrome://tracing) in the run directory
+  --tensorboard DIR  keep an event file up to date in a folder of its own below DIR, for tensorboard --logdir DIR
   --no-report        do not write report.html
   --quiet            no progress
   --json             progress and summary as JSON lines on the standard output
@@ -39,9 +40,9 @@ examples:
 
 /** Options that train and intervene share. */
 export const runOptions = {
-  out: { type: 'string' }, threads: { type: 'string' }, narrow: { type: 'boolean' }, profile: { type: 'boolean' }, 'no-report': { type: 'boolean' }, quiet: { type: 'boolean' }, json: { type: 'boolean' },
+  out: { type: 'string' }, threads: { type: 'string' }, narrow: { type: 'boolean' }, profile: { type: 'boolean' }, tensorboard: { type: 'string' }, 'no-report': { type: 'boolean' }, quiet: { type: 'boolean' }, json: { type: 'boolean' },
 } as const
-export interface RunValues { out?: string, threads?: string, narrow?: boolean, profile?: boolean, 'no-report'?: boolean, quiet?: boolean, json?: boolean }
+export interface RunValues { out?: string, threads?: string, narrow?: boolean, profile?: boolean, tensorboard?: string, 'no-report'?: boolean, quiet?: boolean, json?: boolean }
 
 /** Name of a run's directory: where the configuration came from, and its hash. */
 export const runName = (label: string, config: RunConfig): string => `${label.replace(/[^\w.-]+/g, '-')}-${configHash(config).slice(0, 12)}`
@@ -75,9 +76,14 @@ export async function carryOut(config: RunConfig, options: TrainOptions, values:
   const display = new ProgressDisplay(progressStyle(values), labels)
   const { signal, done } = interruptible()
   train ??= (await import('../train/trainer.ts')).train
-  let summary: RunSummary
+  const { TensorBoardExport } = values.tensorboard === undefined ? { TensorBoardExport: null } : await import('../experiments/export.ts')
+  let summary: RunSummary, events: InstanceType<NonNullable<typeof TensorBoardExport>> | undefined
+  const onProgress = (progress: Progress) => {
+    display.update(progress)
+    if (TensorBoardExport) (events ??= new TensorBoardExport(options.directory, join(values.tensorboard!, basename(options.directory)))).updateEvery(5)
+  }
   try {
-    summary = await train(config, { ...options, wide: !values.narrow && wideAllowed(), profile: values.profile, signal, onProgress: progress => { display.update(progress) } })
+    summary = await train(config, { ...options, wide: !values.narrow && wideAllowed(), profile: values.profile, signal, onProgress })
   } catch (error) {
     display.end()
     // A run that diverged or broke off has a report, too: it shows how far it came.
@@ -85,7 +91,10 @@ export async function carryOut(config: RunConfig, options: TrainOptions, values:
       try { process.stderr.write(`report: ${await writeReport(options.directory)}\n`) } catch { /* the first error is the one to tell */ }
     }
     throw error
-  } finally { done() }
+  } finally {
+    while (events && events.update() > 0);
+    done()
+  }
   display.end()
   if (!summary.finished) process.stderr.write(`stopped after ${summary.steps} of ${config.steps} steps; continue with: blockscale train ${options.directory} --resume\n`)
   await conclude(summary, values)

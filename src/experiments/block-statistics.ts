@@ -1,8 +1,6 @@
-// What block quantization does to a tensor, in four numbers: how much saturates, how large the error is, whether it shrinks the tensor.
+// What block quantization does to a tensor: how much saturates, how large the error is, whether it shrinks the tensor.
 import { formats, type FormatName } from '../numerics/formats.ts'
-import type { BlockQuantizer } from '../numerics/quantizer.ts'
 import { exponentOf } from '../oracle/float.ts'
-import { quantize, type RandomBits } from '../oracle/quantize.ts'
 
 /**
  * Shares of the elements, and of the blocks with at least one, that lie beyond the last value their block can express under the floor scale rule:
@@ -41,6 +39,3 @@ export function errorStatistics(x: Float32Array, q: Float32Array): ErrorStatisti
   }
   return { relativeError: Math.sqrt(error / norm), slope: product / norm }
 }
-
-/** `x` quantized in blocks of consecutive elements. */
-export const quantizeFlat = (x: Float32Array, q: BlockQuantizer, random?: RandomBits): Float32Array => quantize(x, [x.length], 0, q, random).values

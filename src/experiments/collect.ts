@@ -37,6 +37,7 @@ export function runResults(directory: string): Row {
 /**
  * Per arm (prefix `studied.` or `baseline.`): train_loss (last), val_loss and min_val_loss, grad_norm (last), spikes (count, rule of spikes.ts),
  * first_spike (step), diverged (final against lowest validation loss, or a loss that is not finite). A logged null is a value that was not finite.
+ * Language models also: params (N, embeddings included), tokens (D, seen by each arm), flops (6 N D), ratio (D / N), the names of the paper's tables.
  */
 export function summarizeMetrics(rows: readonly MetricsRow[]): Row {
   const results: Row = {}
@@ -59,6 +60,11 @@ export function summarizeMetrics(rows: readonly MetricsRow[]): Row {
       [`${arm}.first_spike`]: found[0]?.start ?? null,
       [`${arm}.diverged`]: (finalTrain !== undefined && !Number.isFinite(finalTrain)) || (valLosses.length > 0 && diverged(valLosses.at(-1)!, lowest)),
     })
+  }
+  const model = rows.find(r => r.kind === 'language-model')
+  if (model) {
+    const tokens = model.tokensPerStep * rows.reduce((last, r) => r.kind === 'step' ? Math.max(last, r.step) : last, 0)
+    Object.assign(results, { params: model.parameters, tokens, flops: model.flopsPerToken * tokens, ratio: tokens / model.parameters })
   }
   return results
 }

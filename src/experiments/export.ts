@@ -1,6 +1,6 @@
 // A run's metrics for other people's tools: a wide table (one row per step, columns of train/columns.ts) as CSV or Parquet, or TensorBoard event files.
 // TensorBoard files can be kept up to date while the run goes on: the exporter follows metrics.jsonl and never touches the run.
-import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { JsonLinesTail } from '../io/tail.ts'
@@ -23,18 +23,18 @@ export function metricsTable(rows: Iterable<MetricsRow>): Table {
 
 /**
  * Writes the metrics of the run in `directory` as a TensorBoard event file in `logFolder`; each update() adds what the run has logged since.
- * Wall times are estimated: the metrics file's time of birth plus the seconds of the steps. Throws UsageError if `logFolder` holds another run's events.
+ * Wall times are estimated: the time of birth of the run's folder plus the seconds of the steps. Throws UsageError if `logFolder` holds another run's events.
  */
 export class TensorBoardExport {
   readonly file: string
   readonly #tail: JsonLinesTail<MetricsRow>
   readonly #start: number
   #seconds = 0
+  #updated = 0
 
   constructor(directory: string, logFolder: string) {
-    const metrics = join(directory, 'metrics.jsonl')
-    this.#start = (existsSync(metrics) ? statSync(metrics).birthtimeMs : Date.now()) / 1000
-    this.#tail = new JsonLinesTail(metrics)
+    this.#start = statSync(directory).birthtimeMs / 1000
+    this.#tail = new JsonLinesTail(join(directory, 'metrics.jsonl'))
     mkdirSync(logFolder, { recursive: true })
     this.file = join(logFolder, eventFileName(this.#start, hostname()))
     const other = readdirSync(logFolder).find(name => name.startsWith('events.out.tfevents') && join(logFolder, name) !== this.file)
@@ -45,6 +45,13 @@ export class TensorBoardExport {
   #restart(): void {
     writeFileSync(this.file, versionRecord(this.#start))
     this.#seconds = 0
+  }
+
+  /** As update, but at most once in `seconds`: for calling after every step. */
+  updateEvery(seconds: number): void {
+    if (Date.now() - this.#updated < seconds * 1000) return
+    this.#updated = Date.now()
+    this.update()
   }
 
   /** Add the rows logged since the last call. A run that went back to a checkpoint has its file written anew. Returns how many rows were read. */

@@ -130,9 +130,6 @@ export class Random {
     return radius * Math.cos(angle)
   }
 
-  /** `n` standard normals as f32. */
-  normals(n: number): Float32Array { return Float32Array.from({ length: n }, () => this.normal()) }
-
   /** A uniform integer in [0, n). The bias of n / 2^53 is far below any use here. */
   below(n: number): number { return Math.floor(this.uniform() * n) }
 }

@@ -84,6 +84,11 @@ describe('sweep', () => {
     expect(numberColumn(metrics, 'step').filter(s => s > 0)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1))
     expect(metrics.header).toEqual(expect.arrayContaining(['train/loss_fp32', 'train/loss_mx', 'clipW/ln0_gamma_clipped_frac', 'stab/cos']))
     expect(await blockscale('export', run)).toMatchObject({ code: 2 })
+    expect(program('train', 'tiny', '--set', 'steps=5', '--tensorboard', 'logs', '--no-report', '--quiet').code).toBe(0)
+    const [name] = readdirSync(join(folder, 'logs'))
+    expect(name).toMatch(/^tiny-[0-9a-f]{12}$/)
+    const [events] = readdirSync(join(folder, 'logs', name!))
+    expect(readFileSync(join(folder, 'logs', name!, events!)).toString('latin1').split('train/loss_mx')).toHaveLength(6)
   })
 
   it('a run that is stopped goes on from its checkpoint and ends with the weights of one that was not', async () => {

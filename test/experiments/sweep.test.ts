@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { manifest, resolveRunConfig } from '../../src/experiments/manifest.ts'
+import { fromOlmo } from '../../src/experiments/olmo-config.ts'
 import { flatten, parseSweep, unflatten } from '../../src/experiments/sweep.ts'
 import { merge, type RunConfig } from '../../src/train/config.ts'
 
@@ -95,6 +96,27 @@ sweep:
     expect(sweep.points[3]!.name).toBe('entry=1 data.paths=fineweb model.d_model=384')
   })
   it('refuses what is no list', () => expect(() => parseSweep('sweep: 3', 's')).toThrow('sweep: must be a list of mappings (s line 1, column 8)'))
+})
+
+describe('the paper\'s keys', () => {
+  const entry = {
+    max_duration: 6509, eval_interval: 650, training: { batch_size: 512 }, device_train_microbatch_size: 128, scheduler: { t_warmup: 1301, name: 'cosine_with_warmup', alpha_f: 0.1 },
+    model: { d_model: 256, n_heads: 4, n_layers: 4, context_length: 512, w_mx_format: 'fp8_e4m3', a_mx_format: 'bfloat16', block_size: 16, layer_norm_type: 'default' },
+    optimizer: { learning_rate: 2e-4, betas: [0.9, 0.95] }, max_grad_norm: 1, data: { paths: 'fineweb' }, params: 19534080, wandb: { group: 'g' },
+  }
+  it('become ours, the rest is named', () => {
+    const { patch, ignored } = fromOlmo(entry)
+    expect(ignored).toEqual(['params', 'wandb.group'])
+    expect(resolveRunConfig(null, [patch])).toMatchObject({
+      task: 'language-model', steps: 6509, batch: 512, microBatch: 128, validation: { every: 650 }, schedule: { kind: 'cosine', warmup: 1301 / 6509, end: 0.1 },
+      model: { width: 256, heads: 4, depth: 4, context: 512, norm: 'layernorm' }, precision: { forward: { weight: 'e4m3', activation: 'bf16' }, blockSize: 16 },
+      optimizer: { lr: 2e-4, betas: [0.9, 0.95], clip: 1 }, data: { files: ['fineweb'] },
+    })
+  })
+  it('are refused where we have no such thing', () => {
+    expect(() => fromOlmo({ model: { w_mx_format: 'fp3' } })).toThrow('mx_format = "fp3": expected one of fp8_e4m3')
+    expect(() => fromOlmo({ scheduler: { name: 'linear' } })).toThrow('scheduler.name = "linear": expected one of cosine_with_warmup, constant')
+  })
 })
 
 it('flatten and unflatten are inverse', () => {

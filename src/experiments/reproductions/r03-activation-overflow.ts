@@ -6,13 +6,15 @@ import { gemm } from '../../ops/gemm.ts'
 import { InlineExecutor } from '../../runtime/executor.ts'
 import { Program } from '../../runtime/program.ts'
 import { overflowShares } from '../block-statistics.ts'
+import { normalTensor } from '../core-tensors.ts'
 import { outcome, shows, within, type Reproduction } from '../reproduction.ts'
 import { Random } from '../statistics.ts'
 
 /** GELU(x W^T), x standard normal (what a fresh layer norm puts out), W uniform in +-1/sqrt(d) (torch's default Linear). */
-function hidden(random: Random, rows: number, width: number): Float32Array {
+function hidden(seed: number, rows: number, width: number): Float32Array {
   const executor = new InlineExecutor(), { arena } = executor
-  const x = arena.from(random.normals(rows * width), rows, width)
+  const x = arena.from(normalTensor(rows * width, seed, 1), rows, width)
+  const random = new Random(seed)
   const weight = arena.from(Float32Array.from({ length: 4 * width * width }, () => (2 * random.uniform() - 1) / Math.sqrt(width)), 4 * width, width)
   const y = arena.tensor(rows, 4 * width)
   const program = new Program(arena)
@@ -29,9 +31,8 @@ export const reproduction: Reproduction = {
   source: 'arXiv 2506.20752, figure 3 right; block statistics of a Gaussian',
   cost: { quick: '2^19 values, seconds', full: '2^22 values, half a minute' },
   run({ scale, seed, log }) {
-    const random = new Random(seed)
     const count = scale === 'quick' ? 2 ** 19 : 2 ** 22
-    const tensors = { 'Gaussian': random.normals(count), 'GELU hidden': hidden(random, count / 1024, 256) }
+    const tensors = { 'Gaussian': normalTensor(count, seed), 'GELU hidden': hidden(seed, count / 1024, 256) }
     log(`${count} values each of ${Object.keys(tensors).join(', ')}`)
     const formats: FormatName[] = ['e4m3', 'e5m2', 'e3m2', 'e2m3', 'e2m1']
     const rows = Object.entries(tensors).flatMap(([tensor, x]) => formats.map(format => ({ tensor, format, ...overflowShares(x, format) })))

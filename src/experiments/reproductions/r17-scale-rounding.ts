@@ -5,23 +5,24 @@ import { blockQuantizer } from '../../numerics/profiles.ts'
 import type { ScaleRule } from '../../numerics/quantizer.ts'
 import { quantize } from '../../oracle/quantize.ts'
 import { errorStatistics } from '../block-statistics.ts'
+import { normalTensor, quantizeTensor } from '../core-tensors.ts'
 import { outcome, shows, within, type Reproduction } from '../reproduction.ts'
-import { Random } from '../statistics.ts'
 
 export const reproduction: Reproduction = {
   name: 'r17-scale-rounding',
   title: 'Scale rounded up against scale rounded down',
   claim: 'The floor scale of OCP MX saturates the largest elements and so shrinks a tensor; a scale rounded up (RCEIL) saturates nothing and removes most of the bias.',
   source: 'arXiv 2506.08027 (Recipes for Pre-training LLMs with MXFP8); numbers by an earlier simulation of ours',
-  cost: { quick: '2^17 values, eight quantizers, seconds', full: '2^20 values, a minute' },
+  cost: { quick: '2^21 values, eight quantizers, seconds', full: '2^24 values, a minute' },
   run({ scale, seed, log }) {
-    const x = new Random(seed).normals(scale === 'quick' ? 2 ** 17 : 2 ** 20)
+    const x = normalTensor(scale === 'quick' ? 2 ** 21 : 2 ** 24, seed), part = x.subarray(0, 2 ** 17)
     const rules: ScaleRule[] = ['floor', 'ceil', 'even', 'rceil']
     const rows = (['e4m3', 'e2m1'] as const).flatMap(format => rules.map(rule => {
-      const { values: q, elementScales } = quantize(x, [x.length], 0, blockQuantizer('ocp', format, { scaleRule: rule }))
-      const saturated = x.reduce((n, v, i) => n + (Math.abs(v) > formats[format].max * 2 ** (elementScales[i]! - 127) ? 1 : 0), 0)
+      const quantizer = blockQuantizer('ocp', format, { scaleRule: rule })
+      const { elementScales } = quantize(part, [part.length], 0, quantizer)
+      const saturated = part.reduce((n, v, i) => n + (Math.abs(v) > formats[format].max * 2 ** (elementScales[i]! - 127) ? 1 : 0), 0)
       log(`${format} ${rule}`)
-      return { format, rule, ...errorStatistics(x, q), saturated: saturated / x.length }
+      return { format, rule, ...errorStatistics(x, quantizeTensor(x, quantizer)), saturated: saturated / part.length }
     }))
     const at = (format: string, rule: string) => rows.find(r => r.format === format && r.rule === rule)!
     return outcome([

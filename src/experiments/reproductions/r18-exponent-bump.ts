@@ -3,8 +3,8 @@ import { dot, ruleY } from '@observablehq/plot'
 import { blockQuantizer } from '../../numerics/profiles.ts'
 import { quantize } from '../../oracle/quantize.ts'
 import { overflowShares } from '../block-statistics.ts'
+import { normalTensor } from '../core-tensors.ts'
 import { outcome, shows, type Reproduction } from '../reproduction.ts'
-import { Random } from '../statistics.ts'
 
 const BLOCK = 32
 
@@ -16,7 +16,7 @@ export const reproduction: Reproduction = {
   cost: { quick: '2^15 values, a second', full: '2^18 values, seconds' },
   run({ scale, seed }) {
     const rows = (scale === 'quick' ? 2 ** 15 : 2 ** 18) / 256
-    const x = new Random(seed).normals(rows * 256), shape = [rows, 256]
+    const x = normalTensor(rows * 256, seed), shape = [rows, 256]
     const run = (bump: 'none' | 'intended' | 'as-released') => quantize(x, shape, 1, blockQuantizer('ocp', 'e4m3', { bump }))
     const [none, intended, released] = [run('none'), run('intended'), run('as-released')]
     const blocks = Array.from({ length: x.length / BLOCK }, (_, b) => {

@@ -3,15 +3,15 @@
 import { line, ruleY } from '@observablehq/plot'
 import { blockQuantizer } from '../../numerics/profiles.ts'
 import type { Rounding, ScaleRule } from '../../numerics/quantizer.ts'
-import { quantizeFlat } from '../block-statistics.ts'
+import { normalTensor, VectorQuantizer } from '../core-tensors.ts'
 import { outcome, shows, type Reproduction } from '../reproduction.ts'
 import { linearFit, mean, Random, variance } from '../statistics.ts'
 
 const BLOCK = 32
 
 /** Gaussian with an outlier 16 times as large in every block of 32, at a random place: what makes shared scales costly. */
-function gradient(random: Random, n: number): Float32Array {
-  const g = random.normals(n)
+function gradient(random: Random, seed: number, n: number): Float32Array {
+  const g = normalTensor(n, seed)
   for (let b = 0; b < n; b += BLOCK) g[b + random.below(BLOCK)]! *= 16
   return g
 }
@@ -38,19 +38,18 @@ export const reproduction: Reproduction = {
   title: 'Stochastic rounding and the random Hadamard transform',
   claim: 'Stochastic rounding makes an E2M1 gradient unbiased: the error of its mean falls as 1 / sqrt(n), while rounding to nearest keeps its bias. A random Hadamard transform lowers the variance where there are outliers.',
   source: 'arXiv 2502.20586 (Training LLMs with MXFP4)',
-  cost: { quick: '256 draws of 2048 values, seconds', full: '4096 draws of 8192 values, minutes' },
+  cost: { quick: '1024 draws of 8192 values, seconds', full: '16384 draws of 32768 values, minutes' },
   run({ scale, seed, log }) {
     const random = new Random(seed)
-    const [n, draws] = scale === 'quick' ? [2048, 256] : [8192, 4096]
-    const g = gradient(random, n), w = random.normals(n)
+    const [n, draws] = scale === 'quick' ? [8192, 1024] : [32768, 16384]
+    const g = gradient(random, seed, n), w = normalTensor(n, seed, 1)
     const norm = Math.sqrt(g.reduce((s, v) => s + v * v, 0))
-    const bits = () => random.below(2 ** 16)
-    const q = (x: Float32Array, rounding: Rounding, scaleRule: ScaleRule) => quantizeFlat(x, blockQuantizer('ocp', 'e2m1', { rounding, scaleRule }), rounding === 'stochastic' ? bits : undefined)
+    const quantizer = (rounding: Rounding, scaleRule: ScaleRule, of: number) => new VectorQuantizer(n, blockQuantizer('ocp', 'e2m1', { rounding, scaleRule }), seed + of)
 
     const curves = ([['nearest', 'nearest-even', 'rceil'], ['stochastic, scale rounded up', 'stochastic', 'rceil'], ['stochastic, floor scale', 'stochastic', 'floor']] as const).flatMap(([name, rounding, rule]) => {
-      const sum = new Float64Array(n), points: { name: string, n: number, error: number }[] = []
+      const q = quantizer(rounding, rule, 0), sum = new Float64Array(n), points: { name: string, n: number, error: number }[] = []
       for (let k = 1; k <= draws; k++) {
-        q(g, rounding, rule).forEach((v, i) => { sum[i]! += v })
+        q.quantize(g).forEach((v, i) => { sum[i]! += v })
         if (Number.isInteger(Math.log2(k))) points.push({ name, n: k, error: Math.sqrt(sum.reduce((s, v, i) => s + (v / k - g[i]!) ** 2, 0)) / norm })
       }
       log(name)
@@ -61,11 +60,12 @@ export const reproduction: Reproduction = {
     const unbiased = slope('stochastic, scale rounded up')
     const floorEnd = of('stochastic, floor scale').at(-1)!.error, rceilEnd = of('stochastic, scale rounded up').at(-1)!.error
 
+    const [qg, qw] = [quantizer('stochastic', 'rceil', 1), quantizer('stochastic', 'rceil', 2)]
     const products = (transform: boolean) => Array.from({ length: draws }, () => {
       const signs = Array.from({ length: BLOCK }, () => transform ? 2 * random.below(2) - 1 : 1)
       const [a, b] = transform ? [hadamard(g, signs), hadamard(w, signs)] : [g, w]
-      const [qa, qb] = [q(a, 'stochastic', 'rceil'), q(b, 'stochastic', 'rceil')]
-      return qa.reduce((s, v, i) => s + v * qb[i]!, 0)
+      const second = qw.quantize(b)
+      return qg.quantize(a).reduce((s, v, i) => s + v * second[i]!, 0)
     })
     const plain = products(false), transformed = products(true)
     const exact = g.reduce((s, v, i) => s + v * w[i]!, 0)

@@ -4,7 +4,8 @@ import { formats } from '../../numerics/formats.ts'
 import { blockQuantizer } from '../../numerics/profiles.ts'
 import { decode, encode } from '../../oracle/codec.ts'
 import { wordOf } from '../../oracle/float.ts'
-import { errorStatistics, quantizeFlat } from '../block-statistics.ts'
+import { errorStatistics } from '../block-statistics.ts'
+import { normalTensor, quantizeTensor } from '../core-tensors.ts'
 import { outcome, shows, type Reproduction } from '../reproduction.ts'
 import { Random } from '../statistics.ts'
 
@@ -33,14 +34,14 @@ export const reproduction: Reproduction = {
   run({ scale, seed, log }) {
     const random = new Random(seed), n = scale === 'quick' ? 2 ** 16 : 2 ** 20
     const tensors: Record<string, Float32Array> = {
-      'Gaussian': random.normals(n),
+      'Gaussian': normalTensor(n, seed),
       'Laplace': Float32Array.from({ length: n }, () => (random.below(2) ? 1 : -1) * Math.log(1 - random.uniform())),
-      'Gaussian, 9 binades': random.normals(n).map((v, i) => v * 2 ** -(Math.floor(i / 256) % 9)),
+      'Gaussian, 9 binades': normalTensor(n, seed, 1).map((v, i) => v * 2 ** -(Math.floor(i / 256) % 9)),
     }
     const methods: Record<string, (x: Float32Array) => Float32Array> = {
-      'MXFP4, floor': x => quantizeFlat(x, blockQuantizer('ocp', 'e2m1')),
-      'MXFP4, rceil': x => quantizeFlat(x, blockQuantizer('ocp', 'e2m1', { scaleRule: 'rceil' })),
-      'MXFP4 with blocks of 16': x => quantizeFlat(x, blockQuantizer('ocp', 'e2m1', { blockSize: 16 })),
+      'MXFP4, floor': x => quantizeTensor(x, blockQuantizer('ocp', 'e2m1')),
+      'MXFP4, rceil': x => quantizeTensor(x, blockQuantizer('ocp', 'e2m1', { scaleRule: 'rceil' })),
+      'MXFP4 with blocks of 16': x => quantizeTensor(x, blockQuantizer('ocp', 'e2m1', { blockSize: 16 })),
       'NVFP4 with blocks of 32': x => nvfp4(x, 32),
       'NVFP4': x => nvfp4(x),
     }
