@@ -36,10 +36,10 @@ export function barrier(control: usize, threads: i32, spins: i32, milliseconds: 
   return barrier_resume(control, spins, milliseconds)
 }
 
-/** Looks to spend now: all, unless the last three times that was in vain; then a sixteenth, and all again every fourth time. */
+/** Looks to spend now: all, unless the last three times that was in vain; then a sixteenth, and all again every sixteenth time. */
 function lookout(spins: i32): i32 {
   if (inVain < 3) return spins
-  return inVain & 3 ? spins >> 4 : spins
+  return inVain & 15 ? spins >> 4 : spins
 }
 
 /** Go on waiting at the barrier this thread last arrived at. Parameters and result as barrier. */

@@ -67,13 +67,13 @@ export function activationForward(p: Program, name: ActivationName | 'swiglu', m
   if (name === 'swiglu') {
     const [rows, width] = matrixShape(y)
     hasSize('swiglu', 'x', x, 2 * rows * width)
-    if (hasTable('silu', mode, rows * width, 'values')) p.emit('swiglu_table_forward', [table(p, 'silu', mode, 'values'), forwardCode(mode), x.ptr, y.ptr, width], rows, rowGrain(width))
-    else p.emit('swiglu_forward', [forwardCode(mode), x.ptr, y.ptr, width], rows, rowGrain(width))
+    if (hasTable('silu', mode, rows * width, 'values')) p.emit('swiglu_table_forward', [table(p, 'silu', mode, 'values'), forwardCode(mode), x.ptr, y.ptr, width], rows, rowGrain(width), { bytes: 12 * rows * width })
+    else p.emit('swiglu_forward', [forwardCode(mode), x.ptr, y.ptr, width], rows, rowGrain(width), { bytes: 12 * rows * width })
     return
   }
   const kind = kindCode(name, mode), n = sameSize(name, { x, y })
-  if (hasTable(name, mode, n, 'values')) p.emit('activation_table_forward', [table(p, name, mode, 'values'), forwardCode(mode), x.ptr, y.ptr], n, ELEMENT_GRAIN)
-  else p.emit('activation_forward', [kind, forwardCode(mode), slope, x.ptr, y.ptr], n, ELEMENT_GRAIN)
+  if (hasTable(name, mode, n, 'values')) p.emit('activation_table_forward', [table(p, name, mode, 'values'), forwardCode(mode), x.ptr, y.ptr], n, ELEMENT_GRAIN, { bytes: 8 * n })
+  else p.emit('activation_forward', [kind, forwardCode(mode), slope, x.ptr, y.ptr], n, ELEMENT_GRAIN, { bytes: 8 * n })
 }
 
 /** Emit dx = dy f'(x) from the forward's input x. dx may be dy (not for swiglu: dx [R, 2h], dy [R, h]). */
@@ -84,11 +84,11 @@ export function activationBackward(p: Program, name: ActivationName | 'swiglu', 
     hasSize('swiglu', 'x', x, 2 * rows * width)
     hasSize('swiglu', 'dx', dx, 2 * rows * width)
     if (hasTable('silu', mode, rows * width, 'factors')) {
-      p.emit('swiglu_table_backward', [table(p, 'silu', mode, 'values'), table(p, 'silu', mode, 'factors'), ...codes, x.ptr, dy.ptr, dx.ptr, width], rows, rowGrain(width))
-    } else p.emit('swiglu_backward', [...codes, x.ptr, dy.ptr, dx.ptr, width], rows, rowGrain(width))
+      p.emit('swiglu_table_backward', [table(p, 'silu', mode, 'values'), table(p, 'silu', mode, 'factors'), ...codes, x.ptr, dy.ptr, dx.ptr, width], rows, rowGrain(width), { bytes: 20 * rows * width })
+    } else p.emit('swiglu_backward', [...codes, x.ptr, dy.ptr, dx.ptr, width], rows, rowGrain(width), { bytes: 20 * rows * width })
     return
   }
   const kind = kindCode(name, mode), n = sameSize(name, { x, dy, dx })
-  if (hasTable(name, mode, n, 'factors')) p.emit('activation_table_backward', [table(p, name, mode, 'factors'), ...codes, x.ptr, dy.ptr, dx.ptr], n, ELEMENT_GRAIN)
-  else p.emit('activation_backward', [kind, ...codes, slope, x.ptr, dy.ptr, dx.ptr], n, ELEMENT_GRAIN)
+  if (hasTable(name, mode, n, 'factors')) p.emit('activation_table_backward', [table(p, name, mode, 'factors'), ...codes, x.ptr, dy.ptr, dx.ptr], n, ELEMENT_GRAIN, { bytes: 12 * n })
+  else p.emit('activation_backward', [kind, ...codes, slope, x.ptr, dy.ptr, dx.ptr], n, ELEMENT_GRAIN, { bytes: 12 * n })
 }

@@ -23,7 +23,7 @@ export function integerBlocks(p: Program, src: Tensor, blockSize: number): Integ
   if (!Number.isInteger(blockSize) || blockSize < 1 || blockSize > 64) throw new UsageError(`blockSize: ${blockSize}, must be an integer 1..64 for sums that are exact in f32`)
   const [rows, K] = src.shape as [number, number], blocks = Math.ceil(K / blockSize)
   const elements = p.temp(rows, blocks * Math.ceil(blockSize / 2)), scales = p.temp(rows, blocks)
-  p.emit('block_integers', [src.ptr, K, blockSize, elements.ptr, scales.ptr], rows * blocks, GRAIN)
+  p.emit('block_integers', [src.ptr, K, blockSize, elements.ptr, scales.ptr], rows * blocks, GRAIN, { bytes: 6 * rows * K })
   return { elements, scales, blockSize }
 }
 
@@ -50,5 +50,5 @@ export function blockGemm(p: Program, { a, b, c, accumulate = false }: BlockGemm
   }
   const size = Math.ceil(a.blockSize / 2) * 2
   const grain = Math.max(1, Math.ceil((1 << 18) / (PANEL * Math.min(M, N) * Math.max(blocks * size, 1))))
-  p.emit('gemm_block', [a.elements.ptr, a.scales.ptr, b.elements.ptr, b.scales.ptr, c.ptr, N, M, N, blocks, size, accumulate ? 1 : 0], Math.ceil(Math.max(M, N) / PANEL), grain)
+  p.emit('gemm_block', [a.elements.ptr, a.scales.ptr, b.elements.ptr, b.scales.ptr, c.ptr, N, M, N, blocks, size, accumulate ? 1 : 0], Math.ceil(Math.max(M, N) / PANEL), grain, { flops: 2 * M * N * blocks * a.blockSize })
 }

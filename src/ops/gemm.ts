@@ -90,6 +90,6 @@ export function gemmStrided(p: Program, { a, b, c, M, N, K, batch = [], accumula
     products === 'exact' ? 'gemm_exact_f32' : 'gemm_f32',
     [a.ptr, a.rowStride, a.colStride, b.ptr, b.rowStride, b.colStride, c.ptr, c.rowStride, M, N, K, accumulate ? 1 : 0,
       inner.count, outer.a, outer.b, outer.c, inner.a, inner.b, inner.c],
-    panels * count, grain,
+    panels * count, grain, { flops: 2 * M * N * K * count },
   )
 }

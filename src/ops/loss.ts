@@ -9,7 +9,7 @@ import { hasSize, matrixShape, rowGrain, sameSize } from './shapes.ts'
 export function mse(p: Program, { y, target, loss, gradient }: { y: Tensor, target: Tensor, loss: Tensor, gradient: Tensor | null }): void {
   const n = sameSize('mse', { y, target, ...(gradient && { gradient }) }), count = Math.ceil(n / CHUNK)
   const partials = p.temp(count, 2)
-  p.emit('mse_f32', [y.ptr, target.ptr, n, 2 / n, gradient?.ptr ?? 0, partials.ptr], count, 4)
+  p.emit('mse_f32', [y.ptr, target.ptr, n, 2 / n, gradient?.ptr ?? 0, partials.ptr], count, 4, { bytes: (gradient ? 12 : 8) * n })
   combine(p, partials, count, 1, loss, { divisor: n })
   p.free(partials)
 }
@@ -41,7 +41,7 @@ export function crossEntropy(p: Program, { logits, targets, loss, gradient, igno
   if (perRow) hasSize('cross entropy', 'perRow', perRow, 4 * rows)
   const count = p.temp(2), partials = perRow ?? p.temp(rows, 4)
   p.emit('count_targets', [targets.ptr, rows, ignore, count.ptr], 1)
-  p.emit('cross_entropy_f32', [logits.ptr, targets.ptr, V, ignore, zWeight, count.ptr, gradient?.ptr ?? 0, partials.ptr], rows, rowGrain(V))
+  p.emit('cross_entropy_f32', [logits.ptr, targets.ptr, V, ignore, zWeight, count.ptr, gradient?.ptr ?? 0, partials.ptr], rows, rowGrain(V), { bytes: (gradient ? 12 : 8) * rows * V })
   p.emit('mean_over_targets', [partials.ptr, rows, count.ptr, loss.ptr], 2, 2)
   p.free(count)
   if (!perRow) p.free(partials)

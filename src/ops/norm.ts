@@ -62,15 +62,15 @@ function check(op: string, x: Tensor, others: Record<string, Tensor>, stats: Ten
 export function layerNormForward(p: Program, { x, gamma, beta, y, stats }: NormForward, mode: NormMode): void {
   const [rows, D] = check('layer norm', x, { y }, stats, { gamma, beta })
   const [first, second] = codes(mode)
-  p.emit('layer_norm_forward', [x.ptr, gamma.ptr, beta?.ptr ?? 0, y.ptr, stats.ptr, D, mode.eps, first, second], rows, rowGrain(D))
+  p.emit('layer_norm_forward', [x.ptr, gamma.ptr, beta?.ptr ?? 0, y.ptr, stats.ptr, D, mode.eps, first, second], rows, rowGrain(D), { bytes: 8 * rows * D })
 }
 
 /** Emit the gradients of layer norm. Overwrites dx, dgamma, dbeta. */
 export function layerNormBackward(p: Program, { x, gamma, stats, dy, dx, dgamma, dbeta }: NormBackward, mode: NormMode): void {
   const [rows, D] = check('layer norm', x, { dy, ...(dx && { dx }) }, stats, { gamma, dgamma, dbeta })
   const [first, second, back] = codes(mode)
-  p.emit('norm_weight_gradients', [x.ptr, dy.ptr, stats.ptr, dgamma.ptr, dbeta?.ptr ?? 0, rows, D, first, second, back], D, columnGrain(rows))
-  if (dx) p.emit('layer_norm_backward', [x.ptr, dy.ptr, gamma.ptr, stats.ptr, dx.ptr, D, first, second, back], rows, rowGrain(D))
+  p.emit('norm_weight_gradients', [x.ptr, dy.ptr, stats.ptr, dgamma.ptr, dbeta?.ptr ?? 0, rows, D, first, second, back], D, columnGrain(rows), { bytes: 8 * rows * D })
+  if (dx) p.emit('layer_norm_backward', [x.ptr, dy.ptr, gamma.ptr, stats.ptr, dx.ptr, D, first, second, back], rows, rowGrain(D), { bytes: 12 * rows * D })
 }
 
 function rmsCodes(mode: NormMode): [rounding: number, back: number] {
@@ -82,15 +82,15 @@ function rmsCodes(mode: NormMode): [rounding: number, back: number] {
 /** Emit y = RMS norm of x, and stats. */
 export function rmsNormForward(p: Program, { x, gamma, beta, y, stats }: NormForward, mode: NormMode): void {
   const [rows, D] = check('RMS norm', x, { y }, stats, { gamma, beta })
-  p.emit('rms_norm_forward', [x.ptr, gamma.ptr, beta?.ptr ?? 0, y.ptr, stats.ptr, D, mode.eps, rmsCodes(mode)[0]], rows, rowGrain(D))
+  p.emit('rms_norm_forward', [x.ptr, gamma.ptr, beta?.ptr ?? 0, y.ptr, stats.ptr, D, mode.eps, rmsCodes(mode)[0]], rows, rowGrain(D), { bytes: 8 * rows * D })
 }
 
 /** Emit the gradients of RMS norm. In the bf16 mode dx is not rounded, as in microxcaling. */
 export function rmsNormBackward(p: Program, { x, gamma, stats, dy, dx, dgamma, dbeta }: NormBackward, mode: NormMode): void {
   const [rows, D] = check('RMS norm', x, { dy, ...(dx && { dx }) }, stats, { gamma, dgamma, dbeta })
   const [rounding, back] = rmsCodes(mode)
-  p.emit('norm_weight_gradients', [x.ptr, dy.ptr, stats.ptr, dgamma.ptr, dbeta?.ptr ?? 0, rows, D, rounding, rounding, back], D, columnGrain(rows))
-  if (dx) p.emit('rms_norm_backward', [x.ptr, dy.ptr, gamma.ptr, stats.ptr, dx.ptr, D, rounding, back], rows, rowGrain(D))
+  p.emit('norm_weight_gradients', [x.ptr, dy.ptr, stats.ptr, dgamma.ptr, dbeta?.ptr ?? 0, rows, D, rounding, rounding, back], D, columnGrain(rows), { bytes: 8 * rows * D })
+  if (dx) p.emit('rms_norm_backward', [x.ptr, dy.ptr, gamma.ptr, stats.ptr, dx.ptr, D, rounding, back], rows, rowGrain(D), { bytes: 12 * rows * D })
 }
 
 /** Columns worth a thread in a walk over `rows` rows; whole cache lines. */

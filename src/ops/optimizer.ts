@@ -40,14 +40,15 @@ export const sgdStep = (lr: number): Float32Array => Float32Array.of(lr, 1, 1, 1
 export function adam(p: Program, { value, gradient, m, v, step }: { value: Tensor, gradient: Tensor, m: Tensor, v: Tensor, step: Tensor }, settings: AdamSettings = {}): void {
   const { beta1, beta2, eps, weightDecay, decoupled } = { ...adamDefaults, ...settings }
   hasSize('adam', 'step', step, 4)
-  p.emit('adam_f32', [value.ptr, gradient.ptr, m.ptr, v.ptr, step.ptr, 1 - beta1, beta2, 1 - beta2, eps, decoupled ? 0 : weightDecay],
-    sameSize('adam', { value, gradient, m, v }), 8192)
+  const n = sameSize('adam', { value, gradient, m, v })
+  p.emit('adam_f32', [value.ptr, gradient.ptr, m.ptr, v.ptr, step.ptr, 1 - beta1, beta2, 1 - beta2, eps, decoupled ? 0 : weightDecay], n, 8192, { bytes: 28 * n })
 }
 
 /** Emit one SGD update: buffer = momentum buffer + gradient (buffer zeros at first), value -= lr buffer. step: [4], see sgdStep. */
 export function sgd(p: Program, { value, gradient, buffer, step }: { value: Tensor, gradient: Tensor, buffer: Tensor, step: Tensor }, { momentum = 0, weightDecay = 0 } = {}): void {
   hasSize('sgd', 'step', step, 4)
-  p.emit('sgd_f32', [value.ptr, gradient.ptr, buffer.ptr, step.ptr, momentum, weightDecay], sameSize('sgd', { value, gradient, buffer }), 8192)
+  const n = sameSize('sgd', { value, gradient, buffer })
+  p.emit('sgd_f32', [value.ptr, gradient.ptr, buffer.ptr, step.ptr, momentum, weightDecay], n, 8192, { bytes: 20 * n })
 }
 
 /**

@@ -81,14 +81,14 @@ export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number 
   const released = q.bump === 'as-released' && q.blockSize > 0
   if (q.bump === 'as-released' && !released) return fakeQuantize(p, src, dst, axis, { ...q, bump: 'intended' }, random)
   if (released && stochastic) throw new UsageError('bump as-released does not go with rounding stochastic')
-  const worth = (elements: number) => Math.max(1, Math.ceil(WORTH / elements))
+  const worth = (elements: number) => Math.max(1, Math.ceil(WORTH / elements)), cost = { bytes: 8 * size(src.shape) }
   if (inner === 1) {
     const args = [dst.ptr, src.ptr, length, block, ...choices] as const
-    if (stochastic) p.emit('fake_quantize_rows_random', [...args, ...source], outer * blocks, worth(block))
-    else if (!released) p.emit('fake_quantize_rows', [...args], outer * blocks, worth(block))
+    if (stochastic) p.emit('fake_quantize_rows_random', [...args, ...source], outer * blocks, worth(block), cost)
+    else if (!released) p.emit('fake_quantize_rows', [...args], outer * blocks, worth(block), cost)
     else {
       if (Math.min(block, length) > POSITIONS) throw new UsageError(`bump as-released takes blocks of at most ${POSITIONS}, got ${block}`)
-      p.emit('fake_quantize_rows_released', [...args], outer, worth(length))
+      p.emit('fake_quantize_rows_released', [...args], outer, worth(length), cost)
     }
     return
   }
@@ -98,9 +98,9 @@ export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number 
   if (panel < 1) throw new UsageError(`bump as-released takes blocks of at most ${POSITIONS}, got ${block}`)
   const panels = Math.ceil(inner / panel), wide = Math.min(panel, inner)
   const args = [dst.ptr, src.ptr, length, inner, block, panel, ...choices] as const
-  if (stochastic) p.emit('fake_quantize_columns_random', [...args, ...source], outer * blocks * panels, worth(block * wide))
-  else if (released) p.emit('fake_quantize_columns_released', [...args], outer * panels, worth(length * wide))
-  else p.emit('fake_quantize_columns', [...args], outer * blocks * panels, worth(block * wide))
+  if (stochastic) p.emit('fake_quantize_columns_random', [...args, ...source], outer * blocks * panels, worth(block * wide), cost)
+  else if (released) p.emit('fake_quantize_columns_released', [...args], outer * panels, worth(length * wide), cost)
+  else p.emit('fake_quantize_columns', [...args], outer * blocks * panels, worth(block * wide), cost)
 }
 
 function emitTiles(p: Program, src: Tensor, dst: Tensor, axes: readonly [number, number], q: BlockQuantizer, choices: readonly [number, number, number, number, number], source: readonly [number, number, number, number]): void {
@@ -112,7 +112,7 @@ function emitTiles(p: Program, src: Tensor, dst: Tensor, axes: readonly [number,
   const height = q.blockSize || Math.max(rows, 1), width = q.blockSize || Math.max(cols, 1)
   if (q.bump === 'as-released' && q.blockSize === 0) return fakeQuantize(p, src, dst, axes, { ...q, bump: 'intended' })
   if (q.bump === 'as-released' && height * width > POSITIONS) throw new UsageError(`bump as-released takes tiles of at most ${POSITIONS} elements, got ${height} x ${width}`)
-  p.emit('fake_quantize_tiles', [dst.ptr, src.ptr, rows, mid, cols, inner, height, width, ...choices, ...source], outer * Math.ceil(rows / height) * mid * inner, Math.max(1, Math.ceil(WORTH / (height * cols))))
+  p.emit('fake_quantize_tiles', [dst.ptr, src.ptr, rows, mid, cols, inner, height, width, ...choices, ...source], outer * Math.ceil(rows / height) * mid * inner, Math.max(1, Math.ceil(WORTH / (height * cols))), { bytes: 8 * size(src.shape) })
 }
 
 /** dst = each element of src rounded by itself. f32 to f32 of the same shape, in place allowed. Throws UsageError for a wrong shape or width. */
@@ -125,5 +125,5 @@ export function roundElements(p: Program, src: Tensor, dst: Tensor, r: ElementRo
     return
   }
   const mode = arithmeticBits(r, r.rounding) | (r.subnormals === 'flush' ? 64 : 0) | (r.nan === 'as-number' ? 0x8000 : 0) | 8 << 11
-  p.emit('round_elements', [dst.ptr, src.ptr, r.expBits, r.manBits, mode], n, WORTH)
+  p.emit('round_elements', [dst.ptr, src.ptr, r.expBits, r.manBits, mode], n, WORTH, { bytes: 8 * n })
 }

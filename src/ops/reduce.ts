@@ -32,19 +32,19 @@ function reduction(p: Program, n: number, width: number, out: Tensor, emit: (par
 /** out (f64 x 3, shape [6]) = sum, sum of squares, largest magnitude of x. Mean = sum / n; population variance = squares / n - mean^2. */
 export function moments(p: Program, x: Tensor, out: Tensor): void {
   const n = size(x.shape)
-  reduction(p, n, 3, out, (partials, items) => p.emit('moments_f32', [x.ptr, n, partials.ptr], items, 4), { maxima: 0b100 })
+  reduction(p, n, 3, out, (partials, items) => p.emit('moments_f32', [x.ptr, n, partials.ptr], items, 4, { bytes: 4 * n }), { maxima: 0b100 })
 }
 
 /** out (f64 x 6, shape [12]) = sum a, sum b, a·a, b·b, a·b, |a - b|^2. */
 export function comparison(p: Program, a: Tensor, b: Tensor, out: Tensor): void {
   const n = sameSize('comparison', { a, b })
-  reduction(p, n, 6, out, (partials, items) => p.emit('comparison_f32', [a.ptr, b.ptr, n, partials.ptr], items, 4))
+  reduction(p, n, 6, out, (partials, items) => p.emit('comparison_f32', [a.ptr, b.ptr, n, partials.ptr], items, 4, { bytes: 8 * n }))
 }
 
 /** out (f64, shape [2]) = how many elements lie from the first Inf or NaN of x to its end: 0 if all are finite, else that element's index is n - out. */
 export function finiteCheck(p: Program, x: Tensor, out: Tensor): void {
   const n = size(x.shape)
-  reduction(p, n, 1, out, (partials, items) => p.emit('first_non_finite_f32', [x.ptr, n, partials.ptr], items, 4), { maxima: 1 })
+  reduction(p, n, 1, out, (partials, items) => p.emit('first_non_finite_f32', [x.ptr, n, partials.ptr], items, 4, { bytes: 4 * n }), { maxima: 1 })
 }
 
 /**
@@ -55,7 +55,7 @@ export function overflowCount(p: Program, x: Tensor, out: Tensor, { blockSize, r
   const n = size(x.shape), blocksPerItem = Math.max(1, Math.floor(CHUNK / blockSize)), count = Math.ceil(n / (blocksPerItem * blockSize))
   if (!Number.isInteger(blockSize) || blockSize < 1) throw new UsageError(`overflowCount: blockSize must be a positive integer, got ${blockSize}`)
   const partials = p.temp(count, 4)
-  p.emit('overflow_f32', [x.ptr, n, blockSize, blocksPerItem, ratio, partials.ptr], count, 4)
+  p.emit('overflow_f32', [x.ptr, n, blockSize, blocksPerItem, ratio, partials.ptr], count, 4, { bytes: 4 * n })
   combine(p, partials, count, 2, out)
   p.free(partials)
 }
@@ -65,6 +65,6 @@ export function columnSum(p: Program, x: Tensor, out: Tensor, round: ElementRoun
   const [rows, columns] = matrixShape(x)
   hasSize('columnSum', 'out', out, columns)
   const code = fusedCode(round)
-  p.emit('column_sum_f32', [x.ptr, out.ptr, rows, columns, code ?? chainCode.none], columns, Math.max(16, Math.ceil(16384 / rows / 16) * 16))
+  p.emit('column_sum_f32', [x.ptr, out.ptr, rows, columns, code ?? chainCode.none], columns, Math.max(16, Math.ceil(16384 / rows / 16) * 16), { bytes: 4 * rows * columns })
   if (round && code === null) roundElements(p, out, out, round)
 }
