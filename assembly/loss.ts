@@ -37,11 +37,8 @@ export function count_targets(targets: usize, rows: i32, ignore: i32, out: usize
 
 const MINUS_INF = memory.data<u32>([0xff800000, 0xff800000, 0xff800000, 0xff800000])
 
-/** Four elements of a row from c on; -Inf beyond `C`. */
-// @ts-ignore: decorator
-@inline
+/** The last elements of a row of C, from c on, fewer than four; -Inf beyond. */
 function padded(row: usize, c: i32, C: i32): v128 {
-  if (C - c >= 4) return v128.load(row + (<usize>c << 2))
   const present = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(C - c))
   return v128.bitselect(loadPart(row + (<usize>c << 2), C - c), v128.load(MINUS_INF), present)
 }
@@ -62,23 +59,33 @@ export function cross_entropy_f32(x: usize, targets: usize, C: i32, ignore: i32,
       if (gradient) memory.fill(to, 0, <usize>C << 2)
       continue
     }
+    const whole = C & ~3, rest = C - whole
     let top = v128.load(MINUS_INF)
-    for (let c = 0; c < C; c += 4) top = f32x4.max(top, padded(row, c, C))
+    for (let c = 0; c < whole; c += 4) top = f32x4.pmax(top, v128.load(row + (<usize>c << 2)))
+    if (rest) top = f32x4.pmax(top, padded(row, whole, C))
+    // A NaN is passed over here and spoils the sum below.
     const largest = max(max(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)), max(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)))
-    const shift = f32x4.splat(largest)
+    const shift = f32x4.splat(largest), chosen = load<f32>(row + (<usize>target << 2))
+    // Exponentials are kept where the gradient will be.
     let sums = f32x4.splat(0)
-    for (let c = 0; c < C; c += 4) sums = f32x4.add(sums, exp(f32x4.sub(padded(row, c, C), shift)))
+    for (let c = 0; c < whole; c += 4) {
+      const e = exp(f32x4.sub(v128.load(row + (<usize>c << 2)), shift))
+      if (gradient) v128.store(to + (<usize>c << 2), e)
+      sums = f32x4.add(sums, e)
+    }
+    if (rest) {
+      const e = exp(f32x4.sub(padded(row, whole, C), shift))
+      if (gradient) storePart(to + (<usize>whole << 2), e, rest)
+      sums = f32x4.add(sums, e)
+    }
     const sum = (f32x4.extract_lane(sums, 0) + f32x4.extract_lane(sums, 2)) + (f32x4.extract_lane(sums, 1) + f32x4.extract_lane(sums, 3))
     const logSum = largest + f32x4.extract_lane(log(f32x4.splat(sum)), 0)
-    store<f64>(out, <f64>(logSum - load<f32>(row + (<usize>target << 2))))
+    store<f64>(out, <f64>(logSum - chosen))
     store<f64>(out, <f64>(zWeight * logSum * logSum), 8)
     if (!gradient) continue
     const factor = f32x4.splat((1 + 2 * zWeight * logSum) / sum * share)
-    for (let c = 0; c < C; c += 4) {
-      const g = f32x4.mul(exp(f32x4.sub(padded(row, c, C), shift)), factor), o = <usize>c << 2
-      if (C - c >= 4) v128.store(to + o, g)
-      else storePart(to + o, g, C - c)
-    }
+    for (let c = 0; c < whole; c += 4) v128.store(to + (<usize>c << 2), f32x4.mul(v128.load(to + (<usize>c << 2)), factor))
+    if (rest) storePart(to + (<usize>whole << 2), f32x4.mul(loadPart(to + (<usize>whole << 2), rest), factor), rest)
     const at = to + (<usize>target << 2)
     store<f32>(at, load<f32>(at) - share)
   }
