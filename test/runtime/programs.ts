@@ -118,6 +118,18 @@ export const operations: Record<string, Operation> = {
     p.emit('fill_f32', [out.ptr, 0], N * N)
     hadamard(p, view(a, 32, 32), view(out, 32, 32), seed & 1, signVector(p.arena, TE_SIGNS))
   },
+  'activation by table'(p, out, a, _b, seed) {
+    // Tables are for tensors of at least 65,536 elements: many copies of `a`, the last of which is looked at.
+    const copies = 2 * Math.ceil(65_536 / (N * N)), mode = activationModes[1]!, name = pick(['gelu', 'swiglu'] as const, seed)
+    const x = p.temp(copies, N * N), dx = p.temp(copies, N * N), y = name === 'gelu' ? p.temp(copies, N * N) : p.temp(copies / 2, N * N)
+    for (let i = 0; i < copies; i++) p.emit('copy_f32', [x.ptr + i * N * N * 4, a.ptr], N * N)
+    const shaped = (t: Tensor, width: number): Tensor => view(t, size(t.shape) / width, width)
+    const [input, value, gradient] = name === 'gelu' ? [x, y, dx] : [shaped(x, 2 * N), shaped(y, N), shaped(dx, 2 * N)]
+    activationForward(p, name, mode, { x: input, y: value })
+    activationBackward(p, name, mode, { x: input, dy: value, dx: gradient })
+    p.emit('copy_f32', [out.ptr, dx.ptr + (copies - 1) * N * N * 4], N * N)
+    p.free(x, dx, y)
+  },
   activation(p, out, a, b, seed) {
     const name = pick(activations, seed), mode = pick(activationModes, seed >> 3)
     if (name === 'swiglu') {
