@@ -1,32 +1,17 @@
 // AMD's matrix cores, element by element: exact fused dot-product-add (CDNA1), IEEE multiply/add tree with flushed subnormals (CDNA2), truncated and
 // floored sums (CDNA3); algorithms 6, 2, 10 and 11 of arXiv:2511.10909. Operands are words of mma_decode. Floors are toward minus infinity.
+import { sum_add, sum_clear, sum_round } from './exact-sum'
 import { INF_EXP, NAN_EXP, wordExp, wordSig } from './mma-operand'
 import { RNE_F32, accumulatorExp, accumulatorSig, flooredShift, isSpecial, round_sum, truncatedShift } from './mma-round'
 import { special_sum } from './mma-fdpa'
-import { scratch } from './scratch'
 
 /** Stands for AMD's NaN, whose payload is not known. */
 const NAN: u32 = 0x7fc00000
 
 // ---- CDNA1 ----
 
-/** Limbs of 32 bits of the exact sum, in scratch: bit 0 is 2^-280, below the last bit of a product of bf16 subnormals (2^-266); the top is above 2^260. */
-const LIMBS: i32 = 18
-const BOTTOM: i32 = -280
-
-/** limbs += sig * 2^q. A limb is an i64 that holds 32 bits and what has not been carried. */
-function accumulate(into: usize, sig: i32, q: i32): void {
-  const bit = q - BOTTOM
-  const p = into + (<usize>(bit >> 5) << 3)
-  const magnitude = <u64>abs(sig) << (bit & 31)
-  const low = <i64>(magnitude & 0xffffffff), high = <i64>(magnitude >> 32)
-  store<i64>(p, load<i64>(p) + (sig < 0 ? -low : low))
-  store<i64>(p, load<i64>(p, 8) + (sig < 0 ? -high : high), 8)
-}
-
 /** One step of algorithm 6 on finite words: the exact sum, rounded once. */
 function exact_step(a: usize, b: usize, length: i32, c: u32, point: i32): u32 {
-  const work = scratch
   const sigC = accumulatorSig(c, false), qC = accumulatorExp(c, false) - 23
   const end = <usize>length << 2
   let low = sigC ? qC : i32.MAX_VALUE, high = sigC ? qC + 24 : i32.MIN_VALUE
@@ -47,37 +32,14 @@ function exact_step(a: usize, b: usize, length: i32, c: u32, point: i32): u32 {
     }
     return round_sum(sum, low, RNE_F32)
   }
-  memory.fill(work, 0, LIMBS * 8)
-  if (sigC) accumulate(work, sigC, qC)
+  sum_clear()
+  if (sigC) sum_add(sigC, qC)
   for (let k: usize = 0; k < end; k += 4) {
     const x = load<i32>(a + k), y = load<i32>(b + k)
     const p = wordSig(x) * wordSig(y)
-    if (p) accumulate(work, p, wordExp(x) + wordExp(y) - point)
+    if (p) sum_add(p, wordExp(x) + wordExp(y) - point)
   }
-  // Carry, so that every limb but the top one is 0..2^32-1; the top one has the sign.
-  const top = work + <usize>(LIMBS - 1) * 8
-  for (let p = work; p < top; p += 8) {
-    store<i64>(p, load<i64>(p, 8) + (load<i64>(p) >> 32), 8)
-    store<i64>(p, load<i64>(p) & 0xffffffff)
-  }
-  const negative = load<i64>(top) < 0
-  if (negative) { // two's complement of the whole
-    let carry: i64 = 1
-    for (let p = work; p < top; p += 8) {
-      const limb = (load<i64>(p) ^ 0xffffffff) + carry
-      store<i64>(p, limb & 0xffffffff)
-      carry = limb >> 32
-    }
-    store<i64>(top, ~load<i64>(top) + carry)
-  }
-  // The two highest limbs, and whether anything lies below them: enough to round 24 bits to nearest even.
-  let at = LIMBS - 1
-  while (at > 1 && !load<i64>(work + (<usize>at << 3))) at--
-  let sum = load<i64>(work + (<usize>at << 3)) << 31 | load<i64>(work + (<usize>(at - 1) << 3)) >> 1
-  let rest: i64 = load<i64>(work + (<usize>(at - 1) << 3)) & 1
-  for (let i = at - 2; i >= 0; i--) rest |= load<i64>(work + (<usize>i << 3))
-  if (rest) sum |= 1
-  return round_sum(negative ? -sum : sum, BOTTOM + (at - 1) * 32 + 1, RNE_F32)
+  return sum_round()
 }
 
 /** E-FDPA (CDNA1). d[M, N] = chain of `steps` steps of `length` from c (0: +0), bits in a u32; words rows `stride` apart, flags `flag_stride` apart. Items: rows of d. */

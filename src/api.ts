@@ -1,5 +1,7 @@
 // What every entry offers: index.ts (Node, Deno, Bun), edge.ts (one thread, anywhere), web.ts (web workers). They differ in open() alone.
+export { Core, type Accumulate, type CodedMatrix, type Matrix, type ProductOptions, type ProductResult, type Quantized, type ScaledMatrix } from './core.ts'
 export { RunError, UsageError } from './errors.ts'
+export { packGguf, packNibbles, packSixBits, swizzleScales, unpackGguf, unpackNibbles, unpackSixBits, unswizzleScales } from './io/layouts.ts'
 export { castPolicies } from './numerics/cast.ts'
 export { formats, type Format, type FormatName } from './numerics/formats.ts'
 export { mmaConfig, mmaModel, mmaModels, refusedMmaModels, type MmaConfig, type MmaModel } from './numerics/mma.ts'

@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, { summary: string, load: () => Promise<C
   fit: { summary: 'fit a scaling law to a table of runs', load: () => import('./fit.ts') },
   reproduce: { summary: 'test published claims, with figures and verdicts', load: () => import('./reproduce.ts') },
   compare: { summary: 'two tensors, bit for bit: how many differ, how, and where', load: () => import('./compare.ts') },
+  vectors: { summary: 'conformance vectors of a matrix unit, to check a kernel with', load: () => import('./vectors.ts') },
   formats: { summary: 'the format table, or every code of one format', load: () => import('./formats.ts') },
   info: { summary: 'engine, SIMD width, threads, module hashes, self-test', load: () => import('./info.ts') },
 }

@@ -83,16 +83,19 @@ const generators: Record<string, (K: number, F: number, r: Random) => [Row, Row]
     const centre = r.between(Math.min(f.low + 2, f.high), f.high)
     return times(K, () => near(f, r, centre - Math.floor(Math.sqrt(r.below(26)))))
   }) as [Row, Row],
-  /** One large product, the others near the last bit that alignment keeps. */
+  /** One large product, the others near the last bit that alignment keeps; every other time the large one is cancelled by its neighbour, which leaves the rest. */
   align: (K, F, r) => {
-    const big = r.below(K)
-    const down = times(K, k => k === big || r.chance(K) ? 0 : Math.max(0, F - r.between(0, 8)))
+    const big = r.below(K), other = big ^ 1, cancelled = r.chance(2) && other < K
+    const down = times(K, k => k === big || !cancelled && r.chance(K) ? 0 : Math.max(0, F - r.between(-3, 6)))
     const split = down.map(n => r.between(0, n))
-    const row = (share: (k: number) => number): Row => (f, r) => {
-      const top = r.between(Math.max(leastExp(f), f.high - 2), f.high)
-      return times(K, k => near(f, r, Math.max(top - share(k), leastExp(f) - f.manBits)))
+    const row = (share: (k: number) => number, partner: (f: Drawn, code: number) => number): Row => (f, r) => {
+      const high = cancelled && f.expBits < 8 ? f.emax : f.high // what cancels cannot overflow
+      const top = r.between(Math.max(leastExp(f), high - 2), high)
+      const codes = times(K, k => near(f, r, Math.max(top - share(k), leastExp(f) - f.manBits)))
+      if (cancelled) codes[other] = partner(f, codes[big]!)
+      return codes
     }
-    return [row(k => split[k]!), row(k => down[k]! - split[k]!)]
+    return [row(k => split[k]!, negate), row(k => down[k]! - split[k]!, (_, code) => code)]
   },
   /** Products that cancel in pairs, but for a few. */
   cancel: (K, _, r) => {

@@ -175,5 +175,22 @@ export function mmaConfig(name: string, options: { a?: FormatName, b?: FormatNam
   return { model, a, b, scale: scale ?? null, confidence: fp6 ? 'unverified' : model.confidence }
 }
 
+/** Architectures: every model's name begins with one. */
+export const mmaFamilies = [...new Set(Object.keys(mmaModels).map(name => name.split('-')[0]!))]
+
+/**
+ * As mmaConfig, but `name` may also be an architecture (`hopper`): then its first model with an FP32 accumulator that takes these operands, K = 64 before K = 32
+ * for FP4. Throws UsageError when there is none.
+ */
+export function resolveMma(name: string, operands: { a: FormatName, b: FormatName, scale?: MmaScale | null }): MmaConfig {
+  if (!mmaFamilies.includes(name)) return mmaConfig(name, operands)
+  const scale = operands.scale ?? null
+  const fits = Object.values(mmaModels).filter(m => m.name.startsWith(`${name}-`) && m.accumulator === 'f32' && m.formats.includes(operands.a) && m.formats.includes(operands.b)
+    && (scale ? m.scales.some(s => s.format === scale.format && s.block === scale.block) : !m.scales.length))
+  const model = fits.find(m => m.algorithm === 'gst-fdpa') ?? fits[0]
+  if (!model) throw new UsageError(`${name} has no modelled unit for ${operands.a} times ${operands.b}${scale ? ` with scales ${scaleName(scale)}` : ''}: its models are ${Object.keys(mmaModels).filter(m => m.startsWith(`${name}-`)).join(', ')}`)
+  return mmaConfig(model.name, operands)
+}
+
 /** Bits that one code of `format` occupies in an operand array. */
 export const codeBits = (format: FormatName): 8 | 16 | 32 => format === 'tf32' ? 32 : format === 'fp16' || format === 'bf16' ? 16 : 8

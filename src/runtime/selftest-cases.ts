@@ -242,6 +242,12 @@ export const cases: Readonly<Record<string, Case>> = {
       ...each([0, 1], (grouped): Call[] => [['mma_tr_fdpa', [d(), c, a16.words, a16.flags, b16.words, b16.flags, 7, 4, 16, K, 4, 6, 24, grouped], rows]]),
     ]
   },
+  gemm_exact_sum_f32: s => each([8, 120], spread => {
+    const [M, N, K] = [rows, 9, 75], a = s.numbers(M * K, -spread, spread), b = s.specials(N * K), ea = s.outWords(M * 3), eb = s.outWords(N * 3)
+    return [['exact_extents_f32', [ea, a, K], M], ['exact_extents_f32', [eb, b, K], N], ['gemm_exact_sum_f32', [s.outWords(M * N), a, ea, b, eb, N, K], M]]
+  }),
+  mma_epilogue: s => each([0, 1], half => each([0, 1, 2], output => each([false, true], (withC): Call[] =>
+    [['mma_epilogue', [s.outWords(n), half ? s.words(n, 65536) : s.specials(n), half, withC ? s.specials(n) : 0, withC ? 0.7 : 1, 1.3, output, 0x7fffffff], n]]))),
   mma_gst_fdpa: s => {
     const K = 128, side = (count: number) => {
       const halves = s.outWords(count * K / 4), scales = s.outWords(count * K / 16), flags = s.outWords(Math.ceil(count * K / 64 / 4))
@@ -295,6 +301,8 @@ export const pins: Readonly<Record<string, number>> = {
   philox: 0x5d419f02,
   mt19937: 0xfe7e43fc,
   mma: 0x49362d6c,
+  gemm_exact_sum_f32: 0x7b2c770d,
+  mma_epilogue: 0x295bbd9e,
   mma_gst_fdpa: 0x0bf1fe63,
   mma_gst_fast: 0x074fd8d5,
 }

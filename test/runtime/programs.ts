@@ -14,6 +14,7 @@ import { embeddingBackward, embeddingForward, nextTokens } from '../../src/ops/e
 import { gemm } from '../../src/ops/gemm.ts'
 import { TE_SIGNS, hadamard, signVector } from '../../src/ops/hadamard.ts'
 import { crossEntropy, mse } from '../../src/ops/loss.ts'
+import { accumulate, epilogue } from '../../src/ops/matmul.ts'
 import { decodeOperand, mma, type MmaOperand } from '../../src/ops/mma.ts'
 import { layerNormBackward, layerNormForward, rmsNormBackward, rmsNormForward, type NormMode } from '../../src/ops/norm.ts'
 import { adam, adamStep, clipByNorm, sgd, sgdStep } from '../../src/ops/optimizer.ts'
@@ -76,6 +77,12 @@ export const operations: Record<string, Operation> = {
     const quantizer = blockQuantizer('ocp', pick(['e2m1', 'int8'], seed), { blockSize: 16 })
     const [x, y] = [a, b].map(t => { const q = p.temp(N, N); fakeQuantize(p, t, q, 1, quantizer); return integerBlocks(p, q, 16) }) as [ReturnType<typeof integerBlocks>, ReturnType<typeof integerBlocks>]
     blockGemm(p, { a: x, b: y, c: out })
+  },
+  'exact product'(p, out, a, b, seed) {
+    const d = p.temp(N, N)
+    accumulate(p, { accumulate: 'exact', a, b }, d)
+    epilogue(p, d, out.ptr, { half: false, nan: 0x7fc00000, output: 'f32', alpha: 0.5, beta: 0.25, ...seed & 1 && { c: a } })
+    p.free(d)
   },
   mma(p, out, a, b, seed) {
     const config = mmaConfig(pick(Object.keys(mmaModels), seed)), K = 64

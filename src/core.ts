@@ -1,0 +1,275 @@
+// The numeric API over one executor: matrices in, matrices out, as typed arrays. Works on any executor, with the same bits on any number of threads.
+//
+// A product is D = alpha * (A B) + beta * C in the conventions of torch and cuBLAS; which arithmetic sums it is chosen by name (`accumulate`): f32, exact, or a
+// modelled matrix unit (src/numerics/mma.ts). Block-scaled operands are both stored with K contiguous, [M, K] and [N, K], as cuBLAS and torch._scaled_mm take them
+// (torch's `b.t()` of an [N, K] tensor). NVFP4's tensor scales belong in alpha.
+import { UsageError, lookup } from './errors.ts'
+import { castPolicies } from './numerics/cast.ts'
+import { formats, type FormatName } from './numerics/formats.ts'
+import { mmaConfig, mmaFamilies, mmaModel, mmaModels, resolveMma, type Confidence, type MmaConfig, type MmaScale } from './numerics/mma.ts'
+import { blockQuantizer, type BlockProfileName } from './numerics/profiles.ts'
+import type { BlockQuantizer } from './numerics/quantizer.ts'
+import { codesTensor, codeWidth, decodeElements, dequantize, encodeElements, quantizeCodes, scaleShape, type Codes } from './ops/codes.ts'
+import { accumulate as emitAccumulate, epilogue, nanOf, outputs, type Output, type Product } from './ops/matmul.ts'
+import type { MmaCodes } from './ops/mma.ts'
+import type { RandomSource } from './ops/quantize.ts'
+import type { Executor } from './runtime/executor.ts'
+import { size, type Tensor } from './runtime/memory.ts'
+import { Program } from './runtime/program.ts'
+import { dense, halfCode, matrix, scalesOf, transposed, unpacked, type CodedMatrix, type Matrix, type Operand, type ScaledMatrix } from './operands.ts'
+
+export type { CodedMatrix, Matrix, ScaledMatrix } from './operands.ts'
+
+/** `f32`, `exact`, an MMA model's name, or an architecture whose unit for the operands is meant. */
+export type Accumulate = 'f32' | 'exact' | (string & {})
+
+export interface ProductOptions {
+  /** Default `f32`. */
+  readonly accumulate?: Accumulate
+  /** Factor of the product, f32; default 1. */
+  readonly alpha?: number
+  /** Factor of `c`, f32; default 0, or 1 where c is given. */
+  readonly beta?: number
+  /** [M, N], added after the product. */
+  readonly c?: Matrix
+  /** [M, N], where the sums start (D = A B + C of one instruction). Not with splitK, not for `exact`. */
+  readonly start?: Matrix
+  /** Output type; default f32. bf16 and f16 are rounded from f32 to nearest even. */
+  readonly out?: Output
+  /** Cut K into this many parts, as equal as the unit's step allows; they are summed apart and added in f32, in order. Default 1. */
+  readonly splitK?: number
+  /** Cut K into parts of this length instead: promotion of short sums to f32. */
+  readonly promoteK?: number
+}
+
+/** A product: `data` for f32, else `codes` of bf16 or FP16; and what is known of the arithmetic. */
+export interface ProductResult {
+  readonly shape: readonly [number, number]
+  readonly format: Output
+  readonly data: Float32Array
+  /** The output as it is stored: f32 words, or bf16 or FP16 codes. */
+  readonly codes: Uint32Array | Uint16Array
+  /** The matrix unit modelled, and how sure its model is; null for f32 and exact. */
+  readonly model: { readonly name: string, readonly confidence: Confidence, readonly source: string } | null
+}
+
+/** A quantized tensor: scales along `axis`. */
+export interface Quantized extends ScaledMatrix { readonly axis: number }
+
+export class Core {
+  readonly executor: Executor
+  /** Calls wait for each other: they share the executor's memory. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(executor: Executor) { this.executor = executor }
+
+  /**
+   * a [M, K] times b [K, N] (with transB: [N, K]), unscaled: f32 numbers or codes. A matrix unit takes numbers only if each is exactly one of its format's, except
+   * tf32, which drops the low 13 bits as the hardware does. Throws UsageError for shapes, codes and names that do not fit.
+   */
+  async matmul(a: Matrix | CodedMatrix, b: Matrix | CodedMatrix, options: ProductOptions & { readonly transB?: boolean } = {}): Promise<ProductResult> {
+    const { accumulate = 'f32', transB = false } = options
+    const left = matrix('a', a), right = transB ? matrix('b', b) : transposed(matrix('b', b))
+    const [M, K] = left.shape, [N, bK] = right.shape
+    if (K !== bK) throw new UsageError(`matmul: a [${a.shape}] times b [${b.shape}]${transB ? ' transposed' : ''}: the inner sizes ${K} and ${bK} differ`)
+    const plain = withoutUnit(accumulate)
+    if (plain) return this.#product(M, N, K, options, null, p => ({ accumulate: plain, a: this.#values(p, left), b: this.#values(p, right) }))
+    const config = unit(accumulate, left.format ?? null, right.format ?? null, null)
+    const [x, y] = [await this.#codesOf('a', left, config.a), await this.#codesOf('b', right, config.b)]
+    return this.#product(M, N, K, options, config, p => ({ accumulate: config, a: this.#put(p, x, M, K), b: this.#put(p, y, N, K) }))
+  }
+
+  /** a [M, K] times the transpose of b [N, K], both block-scaled along K. Throws UsageError for shapes, scales, codes and names that do not fit. */
+  async scaledMatmul(a: ScaledMatrix, b: ScaledMatrix, options: ProductOptions = {}): Promise<ProductResult> {
+    const { accumulate = 'f32' } = options
+    const left = matrix('a', a), right = matrix('b', b)
+    const [M, K] = left.shape, [N, bK] = right.shape
+    if (K !== bK) throw new UsageError(`scaledMatmul: a [${a.shape}] and b [${b.shape}]: both hold K last, and ${K} and ${bK} differ`)
+    if (a.scale.format !== b.scale.format || a.scale.block !== b.scale.block) throw new UsageError(`scaledMatmul: a has scales ${a.scale.format}/${a.scale.block}, b ${b.scale.format}/${b.scale.block}; they must agree`)
+    const scales = [scalesOf('a', a), scalesOf('b', b)] as const
+    const plain = withoutUnit(accumulate)
+    if (plain) return this.#product(M, N, K, options, null, p => ({ accumulate: plain, a: this.#dequantized(p, a, left, scales[0]), b: this.#dequantized(p, b, right, scales[1]) }))
+    const config = unit(accumulate, a.format, b.format, a.scale as MmaScale)
+    return this.#product(M, N, K, options, config, p => ({
+      accumulate: config, a: this.#put(p, left.codes!, M, K, scales[0]), b: this.#put(p, right.codes!, N, K, scales[1]),
+    }))
+  }
+
+  /**
+   * Blocks of `x` along `axis` (default the last) to codes and E8M0 scales. `quantizer`: a profile's name with `format`, or the quantizer itself. `random` is needed by
+   * stochastic rounding alone. Throws UsageError.
+   */
+  async quantize(x: Matrix, quantizer: BlockProfileName | BlockQuantizer, { format, axis = -1, random }: { format?: FormatName, axis?: number, random?: RandomSource } = {}): Promise<Quantized> {
+    const q = typeof quantizer === 'string' ? blockQuantizer(quantizer, format ?? 'e4m3') : quantizer
+    dense('x', x.shape, x.data.length)
+    const at = axis < 0 ? axis + x.shape.length : axis
+    const scaled = scaleShape(x.shape, axis, q.blockSize)
+    return this.#alone(p => {
+      const codes = codesTensor(p.arena, x.shape), scales = codesTensor(p.arena, scaled)
+      quantizeCodes(p, this.#write(p, x.data, x.shape), codes, scales, axis, q, random)
+      return () => ({ shape: x.shape, format: q.format, codes: this.#bytes(codes), scales: this.#bytes(scales), scale: { format: 'e8m0' as const, block: q.blockSize || Math.max(x.shape[at]!, 1) }, axis: at })
+    })
+  }
+
+  /** The f32 value of every element: its code's value times its block's scale, rounded once. Throws UsageError. */
+  async dequantize(x: ScaledMatrix & { readonly axis?: number }): Promise<Matrix> {
+    const codes = unpacked('x', x), axis = x.axis ?? x.shape.length - 1
+    const shape = scaleShape(x.shape, axis, x.scale.block)
+    const scales = x.scaleLayout === '128x4' ? scalesOf('x', x) : x.scales
+    if (scales.length !== size(shape)) throw new UsageError(`x: ${scales.length} scales; shape [${x.shape}] with blocks of ${x.scale.block} along axis ${axis} has ${size(shape)}`)
+    return this.#alone(p => {
+      const out = p.arena.tensor(...x.shape)
+      emitDequantize(p, this.#writeCodes(p, codes, x.shape), this.#writeCodes(p, scales, shape), out, axis, x)
+      return () => ({ shape: x.shape, data: p.arena.f32(out).slice() })
+    })
+  }
+
+  // ---- Running one program at a time ----
+
+  /** Emit with `body`, run, and read the result with the function it returns; memory is given back. */
+  #alone<T>(body: (p: Program) => () => T): Promise<T> {
+    const work = this.#last.then(async () => {
+      const { arena } = this.executor, mark = arena.mark()
+      try {
+        const p = new Program(arena)
+        const read = body(p)
+        await this.executor.run(p)
+        return read()
+      } finally { arena.release(mark) }
+    })
+    this.#last = work.catch(() => undefined)
+    return work
+  }
+
+  #product(M: number, N: number, K: number, options: ProductOptions, config: MmaConfig | null, operands: (p: Program) => Product): Promise<ProductResult> {
+    const { alpha = 1, c, beta = c ? 1 : 0, out = 'f32', start } = options
+    lookup(Object.fromEntries(outputs.map(o => [o, o])), out, 'output type')
+    for (const [name, x] of Object.entries({ c, start })) {
+      if (x && (x.shape.length !== 2 || x.shape[0] !== M || x.shape[1] !== N || x.data.length !== M * N)) throw new UsageError(`${name}: shape [${x.shape}] with ${x.data.length} numbers, [${M}, ${N}] needed`)
+    }
+    if (beta !== 0 && !c) throw new UsageError(`beta is ${beta}, but there is no c`)
+    const half = config?.model.accumulator === 'f16'
+    const cuts = cutsOf(K, config?.model.length ?? 1, options)
+    const model = config && { name: config.model.name, confidence: config.confidence, source: config.model.source }
+    if (M * N === 0) return Promise.resolve(result(M, N, out, new Uint8Array(0), model))
+    return this.#alone(p => {
+      const d = p.arena.tensor(M, N)
+      if (start) this.#start(d, start, half)
+      const product = operands(p)
+      if (K > 0) emitAccumulate(p, product, d, { ...start && { start: d }, cuts })
+      else if (!start) p.emit('fill_f32', [d.ptr, 0], M * N)
+      const to = p.arena.allocBytes(M * N * (out === 'f32' ? 4 : 2))
+      epilogue(p, d, to, { half, nan: nanOf(product.accumulate), output: out, alpha, beta, ...c && beta !== 0 && { c: this.#write(p, c.data, c.shape) } })
+      return () => result(M, N, out, p.arena.u8(to, M * N * (out === 'f32' ? 4 : 2)).slice(), model)
+    })
+  }
+
+  /** First accumulators: f32 words, or FP16 codes, which the numbers must be. */
+  #start(d: Tensor, { data }: Matrix, half: boolean): void {
+    const words = this.executor.arena.u32(d)
+    if (!half) return words.set(new Uint32Array(data.buffer, data.byteOffset, data.length))
+    data.forEach((x, i) => {
+      const code = halfCode(x)
+      if (code === null) throw new UsageError(`start[${i}] = ${x} is not an FP16 number, and this unit accumulates in FP16`)
+      words[i] = code
+    })
+  }
+
+  // ---- Operands ----
+
+  #write(p: Program, data: Float32Array, shape: readonly number[]): Tensor {
+    const t = p.arena.tensor(...shape)
+    p.arena.u32(t).set(new Uint32Array(data.buffer, data.byteOffset, data.length))
+    return t
+  }
+
+  #writeCodes(p: Program, codes: Uint8Array | Uint16Array | Uint32Array, shape: readonly number[]): Codes {
+    const ptr = p.arena.allocBytes(codes.byteLength)
+    p.arena.u8(ptr, codes.byteLength).set(new Uint8Array(codes.buffer, codes.byteOffset, codes.byteLength))
+    return { ptr, shape, width: codes.BYTES_PER_ELEMENT as 1 | 2 }
+  }
+
+  #bytes(c: Codes): Uint8Array { return this.executor.arena.u8(c.ptr, size(c.shape) * c.width).slice() }
+
+  /** An operand of a matrix unit. */
+  #put(p: Program, codes: Uint8Array | Uint16Array | Uint32Array, rows: number, K: number, scales?: Uint8Array): MmaCodes {
+    return { ptr: this.#writeCodes(p, codes, [rows, K]).ptr, rows, K, ...scales && { scales: this.#writeCodes(p, scales, [scales.length]).ptr } }
+  }
+
+  /** An unscaled operand as f32. */
+  #values(p: Program, { shape, data, format, codes }: Operand): Tensor {
+    if (data) return this.#write(p, data, shape)
+    const out = p.arena.tensor(...shape)
+    if (format === 'tf32') p.arena.u32(out).set(Uint32Array.from(codes!, word => (word & 0xffffe000) >>> 0))
+    else decodeElements(p, this.#writeCodes(p, codes!, shape), out, format!)
+    return out
+  }
+
+  #dequantized(p: Program, x: ScaledMatrix, { shape, codes }: Operand, scales: Uint8Array): Tensor {
+    const out = p.arena.tensor(...shape)
+    emitDequantize(p, this.#writeCodes(p, codes!, shape), this.#writeCodes(p, scales, scaleShape(shape, 1, x.scale.block)), out, 1, x)
+    return out
+  }
+
+  /** Codes of numbers that are all in `format`. */
+  async #codesOf(name: string, { shape, data, codes }: Operand, format: FormatName): Promise<Uint8Array | Uint16Array | Uint32Array> {
+    if (codes) return codes
+    const words = new Uint32Array(data!.buffer, data!.byteOffset, data!.length)
+    if (format === 'tf32') return words
+    return this.#alone(p => {
+      const x = this.#write(p, data!, shape), back = p.arena.tensor(...shape), width = codeWidth(formats[format])
+      const c = codesTensor(p.arena, shape, width)
+      encodeElements(p, x, c, format, castPolicies.ml_dtypes)
+      decodeElements(p, c, back, format)
+      return () => {
+        const got = p.arena.u32(back)
+        const wrong = words.findIndex((w, i) => w !== got[i] && !((w & 0x7fffffff) > 0x7f800000 && (got[i]! & 0x7fffffff) > 0x7f800000))
+        if (wrong >= 0) throw new UsageError(`${name}[${Math.floor(wrong / shape[1])}, ${wrong % shape[1]}] = ${data![wrong]} is not a number of ${format}: round the operand to the unit's format first`)
+        const bytes = this.#bytes(c)
+        return width === 1 ? bytes : new Uint16Array(bytes.buffer)
+      }
+    })
+  }
+}
+
+const withoutUnit = (accumulate: Accumulate): 'f32' | 'exact' | null => accumulate === 'f32' ? 'f32' : accumulate === 'exact' ? 'exact' : null
+
+/** The matrix unit meant. Formats of operands that came as numbers are null: then the other one's, or the unit's first. */
+function unit(name: string, a: FormatName | null, b: FormatName | null, scale: MmaScale | null): MmaConfig {
+  if (mmaFamilies.includes(name)) {
+    const known = a ?? b
+    if (!known) throw new UsageError(`accumulate ${name} is an architecture: with f32 operands name the unit, one of ${Object.keys(mmaModels).filter(m => m.startsWith(`${name}-`)).join(', ')}`)
+    return resolveMma(name, { a: a ?? known, b: b ?? known, scale })
+  }
+  const first = mmaModel(name).formats[0]!
+  const config = mmaConfig(name, { a: a ?? b ?? first, b: b ?? a ?? first, scale })
+  if (config.scale && !scale) throw new UsageError(`accumulate ${name}: a block-scaled unit, use scaledMatmul`)
+  return config
+}
+
+/** Where the parts of K begin. */
+function cutsOf(K: number, step: number, { splitK, promoteK }: ProductOptions): number[] {
+  if (splitK !== undefined && promoteK !== undefined) throw new UsageError('splitK and promoteK exclude each other')
+  const [name, value] = splitK !== undefined ? ['splitK', splitK] as const : ['promoteK', promoteK] as const
+  if (value === undefined) return []
+  if (!Number.isInteger(value) || value < 1) throw new UsageError(`${name} is ${value}, must be a positive integer`)
+  if (name === 'promoteK' && value % step) throw new UsageError(`promoteK is ${value}, must be a multiple of the unit's step, ${step}`)
+  const length = name === 'promoteK' ? value : Math.ceil(Math.ceil(K / step) / value) * step
+  return Array.from({ length: Math.max(0, Math.ceil(K / length) - 1) }, (_, i) => (i + 1) * length)
+}
+
+function emitDequantize(p: Program, codes: Codes, scales: Codes, out: Tensor, axis: number, { format, scale }: ScaledMatrix): void {
+  if (scale.format !== 'e8m0') throw new UsageError(`accumulate f32 and exact, and dequantize, take e8m0 scales for now, not ${scale.format}`)
+  dequantize(p, codes, scales, out, axis, format, scale.block)
+}
+
+function result(M: number, N: number, format: Output, bytes: Uint8Array, model: ProductResult['model']): ProductResult {
+  const codes = format === 'f32' ? new Uint32Array(bytes.buffer) : new Uint16Array(bytes.buffer)
+  const data = format === 'f32' ? new Float32Array(bytes.buffer) : new Float32Array(Uint32Array.from(codes, code => {
+    if (format === 'bf16') return code << 16 >>> 0
+    const field = code >> 10 & 31, sign = (code & 0x8000) << 16 >>> 0, fraction = code & 0x3ff
+    if (field === 31) return sign + 0x7f800000 + fraction * 8192
+    return field ? sign + (field + 112) * 2 ** 23 + fraction * 8192 : sign + new Uint32Array(Float32Array.of(fraction * 2 ** -24).buffer)[0]!
+  }).buffer)
+  return { shape: [M, N], format, data, codes, model }
+}
