@@ -1,5 +1,6 @@
 // What every entry offers: index.ts (Node, Deno, Bun), edge.ts (one thread, anywhere), web.ts (web workers). They differ in open() alone.
 export { RunError, UsageError } from './errors.ts'
+export { formatSafetensors, parseSafetensors, raw, typed, type RawTensor, type SafeTensors } from './io/safetensors.ts'
 export { castPolicies } from './numerics/cast.ts'
 export { formats, type Format, type FormatName } from './numerics/formats.ts'
 export { mmaConfig, mmaModel, mmaModels, refusedMmaModels, type MmaConfig, type MmaModel } from './numerics/mma.ts'
