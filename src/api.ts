@@ -2,6 +2,7 @@
 export { Core, type Accumulate, type CodedMatrix, type Matrix, type ProductOptions, type ProductResult, type Quantized, type ScaledMatrix } from './core.ts'
 export { RunError, UsageError } from './errors.ts'
 export { packGguf, packNibbles, packSixBits, swizzleScales, unpackGguf, unpackNibbles, unpackSixBits, unswizzleScales } from './io/layouts.ts'
+export { formatSafetensors, parseSafetensors, raw, typed, type RawTensor, type SafeTensors } from './io/safetensors.ts'
 export { castPolicies } from './numerics/cast.ts'
 export { formats, type Format, type FormatName } from './numerics/formats.ts'
 export { mmaConfig, mmaModel, mmaModels, refusedMmaModels, type MmaConfig, type MmaModel } from './numerics/mma.ts'

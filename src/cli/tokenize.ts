@@ -1,7 +1,8 @@
 // blockscale tokenize: train a byte-level BPE, encode text into a token file, decode a token file.
 import { UsageError } from '../errors.ts'
 import { trainBytePairs } from '../data/bpe.ts'
-import { corpusDefaults, corpusFiles, loadCorpus } from '../data/corpus.ts'
+import { corpusDefaults } from '../data/corpus-options.ts'
+import { corpusFiles, loadCorpus } from '../data/corpus.ts'
 import { readDocuments } from '../data/documents.ts'
 import { readTokenFile } from '../data/token-files.ts'
 import { bytePairJson, loadTokenizer } from '../data/tokenizer.ts'

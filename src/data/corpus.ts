@@ -2,10 +2,11 @@
 // after each end token, or, if they have none, every PIECE tokens. The whole corpus is held in memory (2 bytes per token, 4 if the vocabulary exceeds 65536).
 import { createHash } from 'node:crypto'
 import { UsageError } from '../errors.ts'
+import { corpusDefaults, type CorpusOptions } from './corpus-options.ts'
 import { defaultCorpusFiles } from './default-corpus.ts'
-import { readDocuments, type DocumentOptions } from './documents.ts'
+import { readDocuments } from './documents.ts'
 import { expand } from './glob.ts'
-import { isTokenFile, readTokenFile, type TokenType } from './token-files.ts'
+import { isTokenFile, readTokenFile } from './token-files.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 export interface Corpus {
@@ -16,13 +17,6 @@ export interface Corpus {
   /** SHA-256 over the tokens and document bounds: two corpora with one hash train the same model. */
   readonly hash: string
 }
-
-export interface CorpusOptions extends DocumentOptions {
-  /** Integer type of raw token files. */
-  tokenType: TokenType
-}
-
-export const corpusDefaults: CorpusOptions = { textField: 'text', documentBytes: 8192, tokenType: 'uint16' }
 
 /** Document length for token files without end tokens. */
 const PIECE = 4096

@@ -1,6 +1,7 @@
 // The text of a language-model run, encoded and cut: a stream of training samples and a fixed list of held-out ones.
 import { UsageError } from '../errors.ts'
-import { loadCorpus, type Corpus, type CorpusOptions } from './corpus.ts'
+import { loadCorpus, type Corpus } from './corpus.ts'
+import type { CorpusOptions } from './corpus-options.ts'
 import { Samples, splitDocuments } from './samples.ts'
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts'
 

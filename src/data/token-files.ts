@@ -2,9 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { UsageError } from '../errors.ts'
 import { parseNpy } from '../io/npy.ts'
-
-export const tokenTypes = ['uint16', 'uint32'] as const
-export type TokenType = typeof tokenTypes[number]
+import type { TokenType } from './corpus-options.ts'
 
 /** Does this file hold tokens rather than text? By its ending: .npy, .bin, .u16, .u32. */
 export const isTokenFile = (file: string): boolean => /\.(npy|bin|u16|u32)$/i.test(file)

@@ -4,7 +4,8 @@
 // precedes it in its window. A choice is scored by the log-probability of its tokens after the question's, raw or divided by its number of characters.
 import { readFileSync } from 'node:fs'
 import { UsageError } from '../errors.ts'
-import { corpusDefaults, corpusFiles } from '../data/corpus.ts'
+import { corpusDefaults } from '../data/corpus-options.ts'
+import { corpusFiles } from '../data/corpus.ts'
 import { readDocuments } from '../data/documents.ts'
 import { isTokenFile, readTokenFile } from '../data/token-files.ts'
 import { emitEvaluation } from '../model/language-model.ts'

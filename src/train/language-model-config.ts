@@ -1,8 +1,7 @@
 // The configuration of a language-model run. Defaults are the paper's recipe (arXiv 2506.20752 and the code of its OLMo runs) scaled to a CPU: the optimizer,
 // schedule and model are the paper's, size, batch and text are small.
 import { z } from 'zod'
-import { corpusDefaults } from '../data/corpus.ts'
-import { tokenTypes } from '../data/token-files.ts'
+import { corpusDefaults, tokenTypes } from '../data/corpus-options.ts'
 import { sizes } from '../model/transformer-shape.ts'
 import { checkpoints, commonRules, count, every, notNegative, positive, precision, precisionSchedule, probes, type Rule } from './config-parts.ts'
 

@@ -20,7 +20,7 @@ async function bundle(entry: string, conditionNames: string[]): Promise<{ code: 
 }
 
 describe('bundles', () => {
-  it.each(['edge.js', 'web.js', 'runtime/web-worker.js'])('%s reaches nothing of node', async entry => {
+  it.each(['edge.js', 'web.js', 'training.js', 'runtime/web-worker.js'])('%s reaches nothing of node', async entry => {
     expect((await bundle(entry, ['import', 'default'])).imports).toEqual([])
   })
 

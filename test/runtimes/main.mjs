@@ -65,11 +65,26 @@ async function workerd() {
   } finally { rmSync(dir, { recursive: true }) }
 }
 
-/** A page in Chromium, served with or without the headers that isolate it. */
-async function chromium(isolated) {
+/** Open `url` in Chromium and do `work` with the page; or why that cannot be. */
+async function browse(work, start) {
   const playwright = await load('playwright-core'), executablePath = process.env.CHROMIUM ?? command('chromium-headless-shell', 'chromium', 'google-chrome')
   if (!playwright) return 'playwright-core is not installed'
   if (!executablePath) return 'no chromium on the PATH'
+  const server = await start()
+  const browser = await playwright.chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] })
+  try {
+    const page = await browser.newPage()
+    page.on('pageerror', error => console.log(String(error)))
+    await page.goto(`http://localhost:${server.address().port}/`)
+    return await work(page)
+  } finally {
+    await browser.close()
+    server.close()
+  }
+}
+
+/** A page in Chromium, served with or without the headers that isolate it. */
+async function chromium(isolated) {
   const dir = mkdtempSync(join(tmpdir(), 'blockscale-'))
   await bundle(dir, { page: join(here, 'page.mjs'), 'web-worker': join(root, 'dist/runtime/web-worker.js') }, ['browser', 'import', 'default'])
   const server = createServer(({ url }, response) => {
@@ -77,19 +92,32 @@ async function chromium(isolated) {
     response.setHeader('Content-Type', extname(url) === '.js' ? 'text/javascript' : 'text/html')
     response.end(extname(url) === '.js' ? readFileSync(join(dir, url)) : '<!doctype html><script type="module" src="/page.js"></script>')
   })
-  const browser = await playwright.chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] })
+  const listening = () => new Promise(resolve => server.listen(0, 'localhost', () => resolve(server)))
   try {
-    await new Promise(resolve => server.listen(0, 'localhost', resolve))
-    const page = await browser.newPage()
-    page.on('pageerror', error => console.log(String(error)))
-    page.on('console', message => console.log(message.text()))
-    await page.goto(`http://localhost:${server.address().port}/`)
-    return await page.evaluate(async () => { while (!globalThis.outcome) await new Promise(resolve => setTimeout(resolve, 10)); return globalThis.outcome })
-  } finally {
-    await browser.close()
-    server.close()
-    rmSync(dir, { recursive: true })
+    return await browse(page => page.evaluate(async () => { while (!globalThis.outcome) await new Promise(resolve => setTimeout(resolve, 10)); return globalThis.outcome }), listening)
+  } finally { rmSync(dir, { recursive: true }) }
+}
+
+/** The example page: trains, and ends with the hash that the same training has in this process. */
+async function examplePage() {
+  const { serve } = await import('../../examples/page/serve.mjs')
+  const shown = await browse(async page => {
+    const status = page.locator('#status', { hasText: /done|failed/ })
+    await status.waitFor({ timeout: 120_000 })
+    return { text: await status.textContent() }
+  }, serve)
+  if (typeof shown === 'string') return shown
+  const { settings } = await import('../../examples/page/settings.js')
+  const [{ open }, { StudentTeacher, parseConfig }] = await Promise.all([import('../../dist/edge.js'), import('../../dist/training.js')])
+  const task = new StudentTeacher(await open(), parseConfig(settings))
+  task.build(0)
+  for (let step = 0; step < settings.steps; step++) {
+    await task.prepare(step)
+    await task.gradients()
+    await task.update()
   }
+  const want = `done; weights ${await task.weightsHash()}`
+  return { runtime: 'example page', hashes: { 'in its web worker': shown.text === want ? { ...expected, shown: shown.text } : { error: `${shown.text}, here ${want}` } } }
 }
 
 const deno = command('deno'), bun = command('bun')
@@ -100,6 +128,7 @@ const subjects = [
   ['workerd', workerd],
   ['chromium', () => chromium(true)],
   ['chromium, page not isolated', () => chromium(false)],
+  ['chromium, example page', examplePage],
 ]
 const only = process.argv[2]
 let failed = 0
@@ -111,7 +140,7 @@ for (const [name, subject] of subjects.filter(([name]) => !only || name.includes
     const refused = outcome.isolated === false && executor.startsWith('web')
     const right = refused ? /^RunError: threads need shared memory/.test(hashes.error) : hashes.all === expected.all
     if (!right) failed++
-    console.log(`${right ? 'ok     ' : 'WRONG  '} ${outcome.runtime}, ${executor}: ${hashes.error ?? hashes.all}`)
+    console.log(`${right ? 'ok     ' : 'WRONG  '} ${outcome.runtime}, ${executor}: ${hashes.error ?? hashes.shown ?? hashes.all}`)
     if (!right && !hashes.error) console.log(`        other bits in: ${Object.keys(expected).filter(part => hashes[part] !== expected[part]).join(', ')}`)
   }
   if (outcome.coldStart !== undefined) console.log(`        ${outcome.runtime}: edge entry, import to first quantized tensor: ${outcome.coldStart.toFixed(0)} ms`)
