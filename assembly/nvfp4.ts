@@ -1,7 +1,7 @@
 // NVFP4: the recipes of src/numerics/nvfp4.ts, four blocks of 16 (or four columns) at once. E4M3 and E2M1 are rounded with the addition of
 // quantize-vector.ts: q = 2^(e' - man) in units of which 1.5 * 2^23 q has its last place.
 import { value_of, word_of } from './bits'
-import { code_of, encode, prepare_codes, SIGNED } from './codec'
+import { encode, prepare_codes, SIGNED } from './codec'
 import { column_maxima, WIDEST, WORDS } from './quantize-lanes'
 import { STOCHASTIC } from './quantize-modes'
 import { prepare_random, random_fraction } from './quantize-random'
