@@ -9,7 +9,7 @@ export const SIGNED: i32 = 0, INTEGER: i32 = 1, FNUZ: i32 = 2
 export let codeBits: i32 = 0
 export let kind: i32 = 0
 export let maxCode: i32 = 0
-let overflowCode: i32 = 0
+export let overflowCode: i32 = 0
 export let nanPositive: i32 = 0
 let nanNegative: i32 = 0
 
@@ -73,20 +73,6 @@ export function encode_e8m0(x: f32, how: i32): i32 {
   const up = how == 1 || how == 2 && e == -127 ? beyond : how == 2 && value_of(a) >= <f32>1.5 * power_of_two(e)
   const byte = e + 127 + (up ? 1 : 0)
   return how == 2 ? byte : min(byte, 254)
-}
-
-/**
- * dst[i] = code of src[i], `width` bytes each (1 or 2), for the format and choices described by the other words (src/ops/quantize.ts packs them).
- * Items: elements.
- */
-export function encode_f32(dst: usize, src: usize, width: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32, bits: i32, kind: i32, maxCode: i32, overflowCode: i32, nanPositive: i32, nanNegative: i32, begin: i32, end: i32): void {
-  prepare(man, emin, emax, max, choices)
-  prepare_codes(bits, kind, maxCode, overflowCode, nanPositive, nanNegative)
-  for (let i = <usize>begin; i < <usize>end; i++) {
-    const code = encode(load<f32>(src + (i << 2)), 0)
-    if (width == 1) store<u8>(dst + i, <u8>code)
-    else store<u16>(dst + (i << 1), <u16>code)
-  }
 }
 
 /** dst[i] = value of code src[i], `width` bytes each (1 or 2). Items: elements. */

@@ -1,7 +1,7 @@
 // NVFP4: the recipes of src/numerics/nvfp4.ts, four blocks of 16 (or four columns) at once. E4M3 and E2M1 are rounded with the addition of
 // quantize-vector.ts: q = 2^(e' - man) in units of which 1.5 * 2^23 q has its last place.
 import { value_of, word_of } from './bits'
-import { code_of, encode, prepare_codes, SIGNED } from './codec'
+import { encode, prepare_codes, SIGNED } from './codec'
 import { column_maxima, WIDEST, WORDS } from './quantize-lanes'
 import { STOCHASTIC } from './quantize-modes'
 import { prepare_random, random_fraction } from './quantize-random'
@@ -142,19 +142,41 @@ const CONSTANTS = memory.data<u32>([
 // @ts-ignore: decorator
 @inline function six_of(): v128 { return v128.load(CONSTANTS, 32) }
 
-/** Four elements under the factors of their blocks; `value`: s d. `how`: PLAIN or GENERAL, `out`: VALUES or ANY. */
+/** Four elements divided by their scales. `how`: PLAIN or GENERAL. */
 // @ts-ignore: decorator
-@inline function quantize_four(dst: usize, codes: usize, x: v128, factor: v128, value: v128, how: i32, out: i32, magnitude: v128, exponent: v128, lowest: v128, step: v128, six: v128): void {
-  let t: v128
-  if (how == GENERAL && recipe == MODELOPT) t = f32x4.add(f32x4.div(x, factor), f32x4.splat(0))
-  else t = f32x4.mul(how == GENERAL && recipe == CUBLAS ? f32x4.mul(x, f32x4.splat(scale)) : x, factor)
-  const a = f32x4.pmin(v128.and(t, magnitude), six), sign = v128.andnot(t, magnitude)
-  const e = i32x4.max_s(v128.and(a, exponent), lowest)
-  const c = i32x4.add(e, step), sum = f32x4.add(a, c)
-  if (out == VALUES || dst != 0) v128.store(dst, f32x4.mul(v128.or(f32x4.sub(sum, c), sign), value))
+@inline function scaled_vector(x: v128, factor: v128, how: i32): v128 {
+  if (how == GENERAL && recipe == MODELOPT) return f32x4.add(f32x4.div(x, factor), f32x4.splat(0))
+  return f32x4.mul(how == GENERAL && recipe == CUBLAS ? f32x4.mul(x, f32x4.splat(scale)) : x, factor)
+}
+
+/** Values of four elements t, already divided by their scales; `value`: s d of their blocks. */
+// @ts-ignore: decorator
+@inline function values_vector(t: v128, value: v128, magnitude: v128, exponent: v128, lowest: v128, step: v128, six: v128): v128 {
+  const a = f32x4.pmin(v128.and(t, magnitude), six)
+  const c = i32x4.add(i32x4.max_s(v128.and(a, exponent), lowest), step)
+  return f32x4.mul(v128.or(f32x4.sub(f32x4.add(a, c), c), v128.andnot(t, magnitude)), value)
+}
+
+/** Codes of four elements t to four bytes. */
+// @ts-ignore: decorator
+@inline function store_codes(codes: usize, t: v128, magnitude: v128, exponent: v128, lowest: v128, step: v128, six: v128): void {
+  const a = f32x4.pmin(v128.and(t, magnitude), six), e = i32x4.max_s(v128.and(a, exponent), lowest), c = i32x4.add(e, step)
+  const code = v128.or(i32x4.add(i32x4.sub(f32x4.add(a, c), c), i32x4.shr_u(i32x4.sub(e, lowest), 22)), i32x4.shr_u(v128.andnot(t, magnitude), 28))
+  v128.store32_lane(codes, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(code, code), i16x8.narrow_i32x4_s(code, code)), 0)
+}
+
+/** Eight elements; each output where it is wanted. `out`: VALUES or ANY. */
+// @ts-ignore: decorator
+@inline function quantize_eight(dst: usize, codes: usize, x0: v128, x1: v128, factor0: v128, factor1: v128, value0: v128, value1: v128, how: i32, out: i32, magnitude: v128, exponent: v128, lowest: v128, step: v128, six: v128): void {
+  const t0 = scaled_vector(x0, factor0, how), t1 = scaled_vector(x1, factor1, how)
+  if (out == VALUES || dst != 0) {
+    const y0 = values_vector(t0, value0, magnitude, exponent, lowest, step, six), y1 = values_vector(t1, value1, magnitude, exponent, lowest, step, six)
+    v128.store(dst, y0)
+    v128.store(dst, y1, 16)
+  }
   if (out == ANY && codes != 0) {
-    const code = v128.or(i32x4.add(i32x4.sub(sum, c), i32x4.shr_u(i32x4.sub(e, lowest), 22)), i32x4.shr_u(sign, 28))
-    v128.store32_lane(codes, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(code, code), i16x8.narrow_i32x4_s(code, code)), 0)
+    store_codes(codes, t0, magnitude, exponent, lowest, step, six)
+    store_codes(codes + 4, t1, magnitude, exponent, lowest, step, six)
   }
 }
 
@@ -176,10 +198,8 @@ const CONSTANTS = memory.data<u32>([
 
 // @ts-ignore: decorator
 @inline function quantize_block(dst: usize, codes: usize, from: usize, factor: v128, value: v128, how: i32, out: i32, magnitude: v128, exponent: v128, lowest: v128, step: v128, six: v128): void {
-  quantize_four(dst, codes, v128.load(from), factor, value, how, out, magnitude, exponent, lowest, step, six)
-  quantize_four(dst == 0 ? 0 : dst + 16, codes == 0 ? 0 : codes + 4, v128.load(from, 16), factor, value, how, out, magnitude, exponent, lowest, step, six)
-  quantize_four(dst == 0 ? 0 : dst + 32, codes == 0 ? 0 : codes + 8, v128.load(from, 32), factor, value, how, out, magnitude, exponent, lowest, step, six)
-  quantize_four(dst == 0 ? 0 : dst + 48, codes == 0 ? 0 : codes + 12, v128.load(from, 48), factor, value, how, out, magnitude, exponent, lowest, step, six)
+  quantize_eight(dst, codes, v128.load(from), v128.load(from, 16), factor, factor, value, value, how, out, magnitude, exponent, lowest, step, six)
+  quantize_eight(dst == 0 ? 0 : dst + 32, codes == 0 ? 0 : codes + 8, v128.load(from, 32), v128.load(from, 48), factor, factor, value, value, how, out, magnitude, exponent, lowest, step, six)
 }
 
 /** A lane of four, in all four. */
@@ -247,13 +267,13 @@ export function nvfp4_rows(dst: usize, codes: usize, scales: usize, src: usize, 
   }
 }
 
-/** `count` (a multiple of 4) elements of a row, a block to each column. */
+/** `count` (a multiple of 8) elements of a row, a block to each column. */
 // @ts-ignore: decorator
-@inline function sweep(dst: usize, codes: usize, from: usize, count: i32, values: usize, factors: usize, how: i32, out: i32): void {
+@inline function sweep(dst: usize, codes: usize, from: usize, count: i32, products: usize, factors: usize, how: i32, out: i32): void {
   const magnitude = magnitude_mask(), exponent = exponent_mask(), lowest = lowest_of(), step = step_of(), six = six_of()
-  for (let k: usize = 0; k < <usize>count; k += 4) {
-    const at = k << 2
-    quantize_four(dst == 0 ? 0 : dst + at, codes == 0 ? 0 : codes + k, v128.load(from + at), v128.load(factors + at), v128.load(values + at), how, out, magnitude, exponent, lowest, step, six)
+  for (let k: usize = 0; k < <usize>count; k += 8) {
+    const at = k << 2, f = factors + at, p = products + at
+    quantize_eight(dst == 0 ? 0 : dst + at, codes == 0 ? 0 : codes + k, v128.load(from + at), v128.load(from + at, 16), v128.load(f), v128.load(f, 16), v128.load(p), v128.load(p, 16), how, out, magnitude, exponent, lowest, step, six)
   }
 }
 
@@ -278,6 +298,7 @@ export function nvfp4_columns(dst: usize, codes: usize, scales: usize, src: usiz
       v128.store(factors + offset, factor)
       v128.store(products + offset, f32x4.mul(s, f32x4.splat(decoding)))
     }
+    c &= ~7 // the sweep takes eight columns
     for (let k = 0; k < w; k++) {
       if (k >= c) store<f32>(values + (<usize>k << 2), block_scale(value_of(settled(load<i32>(maxima + (<usize>k << 2)), from + (<usize>k << 2), n, rowBytes))))
       if (scales != 0) store<u8>(scales + <usize>(slab * cols + column + k), scale_byte(load<f32>(values + (<usize>k << 2))))

@@ -3,7 +3,7 @@
 import { power_of_two, value_of } from './bits'
 import { code_of, codeBits, decode, FNUZ, INTEGER, kind, maxCode, nanPositive, prepare_codes } from './codec'
 import { column_maxima, FREE, prepare_words, TINY_WORD, WORDS } from './quantize-lanes'
-import { is_add_half, is_torch_log2, NEAREST_EVEN, rounding_of, STOCHASTIC, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_TORCH } from './quantize-modes'
+import { is_torch_log2, rounding_of, STOCHASTIC, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_TORCH } from './quantize-modes'
 import { prepare_random, random_fraction } from './quantize-random'
 import { ADD_HALF_AWAY, ADD_HALF_EVEN, amax_any, amax_word, AWAY, before, DOWN, EVEN, exponent_mask, horizontal_max, how_of_mode, last_bit, magnitude_mask, step_word, tiny_word, to_half, ZERO } from './quantize-vector'
 import { emin, is_flushed, is_ordinary, lowest_word, man, mode, NAN_WORD, prepare, scale_byte, scaled_element } from './quantizer'
@@ -11,7 +11,7 @@ import { scratch } from './scratch'
 
 /** The multiple r of q that |x| = a rounds to, in i32 lanes; words as for quantize_vector, `e`: exponent field in place, not below `lowest`. */
 // @ts-ignore: decorator
-@inline function multiple_of(a: v128, e: v128, how: i32, lowest: v128, toHalf: v128, step: v128, one: v128): v128 {
+@inline export function multiple_of(a: v128, e: v128, how: i32, lowest: v128, toHalf: v128, step: v128, one: v128): v128 {
   const c = i32x4.add(e, step)
   if (how == ADD_HALF_EVEN || how == ADD_HALF_AWAY) {
     const up = i32x4.eq(a, i32x4.add(lowest, toHalf))
@@ -27,7 +27,7 @@ import { scratch } from './scratch'
 
 /** A byte's value in every byte. */
 // @ts-ignore: decorator
-@inline function bytes(value: i32): v128 { return i8x16.splat(<i8>value) }
+@inline export function bytes(value: i32): v128 { return i8x16.splat(<i8>value) }
 
 /** -1 where the code takes x's sign. */
 // @ts-ignore: decorator
@@ -35,10 +35,10 @@ import { scratch } from './scratch'
 
 /** Four i32 vectors to bytes, 0..255 and beyond saturated. */
 // @ts-ignore: decorator
-@inline function narrow(a: v128, b: v128, c: v128, d: v128): v128 { return i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)) }
+@inline export function narrow(a: v128, b: v128, c: v128, d: v128): v128 { return i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)) }
 /** Four i32 vectors of -1 and 0 to bytes. */
 // @ts-ignore: decorator
-@inline function narrow_masks(a: v128, b: v128, c: v128, d: v128): v128 { return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)) }
+@inline export function narrow_masks(a: v128, b: v128, c: v128, d: v128): v128 { return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)) }
 
 /** Codes of the 16 elements at `from`, whose words lie at `words` and advance by `next` (0 or 16) bytes per vector. */
 // @ts-ignore: decorator
@@ -87,10 +87,11 @@ function sweep_all(to: usize, from: usize, n: i32, words: usize, stride: usize):
   }
 }
 
-/** Blocks `item`... of 32 while they last and are ordinary, rounded to nearest even with signs kept: the common case. Returns the first item not done. */
-function run_of_32(to: usize, scales: usize, from: usize, item: i32, end: i32): i32 {
+/** Blocks `item`... of 32 while they last and are ordinary. Returns the first item not done. */
+// @ts-ignore: decorator
+@inline function run_of_32(to: usize, scales: usize, from: usize, item: i32, end: i32, how: i32, torch: bool): i32 {
   const words = scratch + WORDS
-  const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit(), step = i32x4.splat(step_word())
+  const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit(), step = i32x4.splat(step_word()), toHalf = i32x4.splat(to_half())
   const top = bytes(maxCode), integers = bytes(kind == INTEGER ? -1 : 0), signBit = bytes(kind == INTEGER ? 0 : 1 << (codeBits - 1)), mask = bytes((1 << codeBits) - 1)
   const dropSign = bytes(zero_sign_of(mode) == ZERO_POSITIVE || kind == FNUZ ? -1 : 0)
   for (; item < end; item++, from += 128, to += 32) {
@@ -106,9 +107,20 @@ function run_of_32(to: usize, scales: usize, from: usize, item: i32, end: i32): 
     const word = lowest_word(amax)
     store<u8>(scales + <usize>item, <u8>((word >> 23) - emin))
     v128.store(words, i32x4.splat(word))
-    v128.store(to, sixteen(from, words, 0, EVEN, false, step, step, exponent, magnitude, one, top, integers, signBit, dropSign, mask))
-    v128.store(to, sixteen(from + 64, words, 0, EVEN, false, step, step, exponent, magnitude, one, top, integers, signBit, dropSign, mask), 16)
+    if (torch) v128.store(words, i32x4.splat(tiny_word(word)), TINY_WORD)
+    v128.store(to, sixteen(from, words, 0, how, torch, toHalf, step, exponent, magnitude, one, top, integers, signBit, dropSign, mask))
+    v128.store(to, sixteen(from + 64, words, 0, how, torch, toHalf, step, exponent, magnitude, one, top, integers, signBit, dropSign, mask), 16)
   }
+  return item
+}
+
+/** run_of_32 for the roundings in use; no item at all for the others. */
+function run_of_blocks(to: usize, scales: usize, from: usize, item: i32, end: i32): i32 {
+  const how = how_of_mode(), torch = zero_sign_of(mode) == ZERO_TORCH
+  if (how == EVEN && !torch) return run_of_32(to, scales, from, item, end, EVEN, false)
+  if (how == AWAY && !torch) return run_of_32(to, scales, from, item, end, AWAY, false)
+  if (how == DOWN && !torch) return run_of_32(to, scales, from, item, end, DOWN, false)
+  if (how == ADD_HALF_AWAY && torch) return run_of_32(to, scales, from, item, end, ADD_HALF_AWAY, true)
   return item
 }
 
@@ -142,10 +154,10 @@ export function quantize_codes_rows(codes: usize, scales: usize, src: usize, col
   if (rounding_of(mode) == STOCHASTIC) prepare_random(low, high, stream, step)
   const perRow = (cols + block - 1) / block, words = scratch + WORDS, vector = has_sweep()
   let row = begin / perRow, first = (begin - row * perRow) * block
-  const common = block == 32 && cols % 32 == 0 && rounding_of(mode) == NEAREST_EVEN && !is_add_half(mode) && zero_sign_of(mode) != ZERO_TORCH
+  const whole = block == 32 && cols % 32 == 0 && vector
   for (let item = begin; item < end; item++) {
-    if (common) {
-      item = run_of_32(codes + (<usize>item << 5), scales, src + (<usize>item << 7), item, end)
+    if (whole) {
+      item = run_of_blocks(codes + (<usize>item << 5), scales, src + (<usize>item << 7), item, end)
       if (item == end) break
       row = item / perRow
       first = (item - row * perRow) * block

@@ -86,6 +86,9 @@ export function fake_quantize_rows_random(dst: usize, src: usize, cols: i32, blo
   prepare(man, emin, emax, max, choices)
   prepare_random(low, high, stream, step)
   const perRow = (cols + block - 1) / block, words = scratch + WORDS, room = has_room()
+  // Items are consecutive in memory, so random bytes are made for many blocks at a time: elements [from made to madeEnd) have theirs at `bytes`.
+  const lastRow = (end - 1) / perRow, stop = <u32>lastRow * <u32>cols + <u32>min((end - lastRow * perRow) * block, cols)
+  let made: u32 = 0, madeEnd: u32 = 0, bytes: usize = 0
   for (let item = begin; item < end; item++) {
     const row = item / perRow, first = (item - row * perRow) * block
     const length = min(block, cols - first), index = <u32>row * <u32>cols + <u32>first, offset = <usize>index << 2
@@ -99,7 +102,13 @@ export function fake_quantize_rows_random(dst: usize, src: usize, cols: i32, blo
     }
     for (let k = 0; k < length; k += MOST) {
       const n = min(MOST, length - k), from = src + offset + (<usize>k << 2), to = dst + offset + (<usize>k << 2)
-      const random = random_bytes(index + <u32>k, n)
+      const at = index + <u32>k
+      if (at < made || at + <u32>n > madeEnd) {
+        made = at
+        madeEnd = at + min(<u32>MOST, stop - at)
+        bytes = random_bytes(at, <i32>(madeEnd - at))
+      }
+      const random = bytes + <usize>(at - made) * random_bytes_of(mode)
       const wide = vector ? n & ~3 : 0
       if (wide > 0) quantize_random(to, from, wide, words, 0, random)
       for (let i = <usize>wide; i < <usize>n; i++) {

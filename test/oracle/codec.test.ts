@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { castPolicies, maxCode, nanCode, type CastPolicy } from '../../src/numerics/cast.ts'
 import { formats, grid, hasNegativeZero, type FormatName } from '../../src/numerics/formats.ts'
 import { decode, decodeScale, encode, encodeE8M0 } from '../../src/oracle/codec.ts'
+import { runs } from '../encoder-runs.ts'
 import { exponentOf, torchLog2, valueOf, wordOf } from '../../src/oracle/float.ts'
 
 const names = Object.keys(formats) as FormatName[]
@@ -47,6 +48,15 @@ describe.each(narrow)('%s', name => {
     }
     expect(want.length).toBeGreaterThan(0)
     expect(got).toEqual(want)
+  })
+
+  it('changes code exactly where the values say, up to Inf and NaN', () => {
+    for (const policy of Object.values(castPolicies)) for (const negative of [false, true]) {
+      const list = runs(name, policy, negative), sign = negative ? 0x80000000 : 0
+      const ends = list.map(([, code], i) => [(list[i + 1]?.[0] ?? 0x80000000) - 1, code] as const)
+      const edges = [...list, ...ends].filter(([word], i) => i < list.length || word >= list[i - list.length]![0])
+      expect(edges.map(([word]) => encode(f, word + sign, policy))).toEqual(edges.map(([, code]) => code))
+    }
   })
 
   it('saturates or overflows, by policy', () => {
