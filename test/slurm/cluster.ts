@@ -87,12 +87,12 @@ export class Cluster {
   }
 }
 
-/** Wait until `holds` returns true without throwing. */
-export async function until(what: string, holds: () => boolean, seconds = 30): Promise<void> {
+/** Wait until `holds` returns true without throwing. `detail`: what to say if it never does. */
+export async function until(what: string, holds: () => boolean, seconds = 30, detail = () => ''): Promise<void> {
   const end = Date.now() + seconds * 1000
   for (;;) {
     try { if (holds()) return } catch { /* not yet */ }
-    if (Date.now() > end) throw new Error(`${what}: not within ${seconds} s`)
+    if (Date.now() > end) throw new Error(`${what}: not within ${seconds} s\n${detail()}`)
     await new Promise(wake => setTimeout(wake, 250))
   }
 }

@@ -1,6 +1,6 @@
 // Opt-in (npm run test:slurm): a real Slurm on this machine runs a sweep whose runs fail, are killed and run into their time limit.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -73,11 +73,12 @@ describe.skipIf(why !== '')(`Slurm${why && ` (skipped: ${why})`}`, () => {
     writeFileSync(file, 'steps: 100\nmsPerStep: 200\nsweep:\n- { seed: 0 }\n- { seed: 1 }\n')
     const { arrays: [job] } = submit('run', file, '--out', out)
     const sweep = SweepFolder.open(out)
+    const logs = () => [`states ${states(sweep)}, job ${cluster.jobState(`${job}_1`)}`, ...readdirSync(join(out, 'slurm')).filter(f => f.endsWith('.log')).map(f => `${f}:\n${readFileSync(join(out, 'slurm', f), 'utf8')}`)].join('\n')
     await until('both run', () => states(sweep).every(s => s === 'running') && sweep.entries.every(e => starts(sweep, e.index).length === 1), 60)
     await new Promise(wake => setTimeout(wake, 2000))
     cluster.slurm('scancel', '--signal=KILL', '--full', `${job}_0`) // the node's way of killing: no warning to anyone
     cluster.slurm('scancel', '--signal=TERM', '--batch', `${job}_1`) // the time limit's way: SIGTERM to the batch script
-    await until('the second is back in the queue', () => sweep.state(sweep.entry(1)).state === 'interrupted' && cluster.jobState(`${job}_1`) === 'PENDING', 60)
+    await until('the second is back in the queue', () => sweep.state(sweep.entry(1)).state === 'interrupted' && cluster.jobState(`${job}_1`) === 'PENDING', 60, logs)
     expect(Number(readFileSync(join(sweep.runFolder(sweep.entry(1)), 'checkpoint'), 'utf8'))).toBeGreaterThan(0)
     await until('the first is lost', () => sweep.state(sweep.entry(0)).state === 'lost', 30)
     // A requeued job waits about two minutes before it may start; its run is picked up here and now instead, and the job then finds it finished.

@@ -95,7 +95,14 @@ wait $run; code=$?
 # A signal ends "wait" before the run has ended.
 while [ $code -gt 128 ] && kill -0 $run 2> /dev/null; do wait $run; code=$?; done
 # 143: stopped by SIGTERM, with a checkpoint. Still RUNNING means that the time limit was the reason, not scancel.
-if [ $code = 143 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ $code = 143 ]; then
+  # Not SLURM_JOB_ID: the last task of an array shares that with the whole array.
+  task="${'$'}{SLURM_ARRAY_JOB_ID}_${'$'}{SLURM_ARRAY_TASK_ID}"
+  state=$(squeue --noheader --jobs="$task" --format=%T)
+  echo "stopped with a checkpoint, job is $state"
+  # Slurm ends a requeued job itself; exiting first could overtake that and leave the job FAILED.
+  if [ "$state" = RUNNING ]; then scontrol requeue "$task" && sleep 300; fi
+fi
 exit $code
 `
 }
