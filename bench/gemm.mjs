@@ -63,7 +63,7 @@ export async function benches({ inline, pool, threads }) {
     const blocks = integerBlocks(split, e2m1, 32)
     for (let i = 0; i < calls(n); i++) blockGemm(multiply, { a: blocks, b: blocks, c })
     inline.runSync(split)
-    figures.push({ ...flop(n, calls(n)), name: `gemm/block-exact/${n}`, limit: null, beside: `gemm/strict/${n}`, run: () => inline.runSync(multiply) })
+    figures.push({ ...flop(n, calls(n)), name: `gemm/block-exact/${n}`, limit: null, beside: `gemm/strict/${n}`, besides: 'strict', run: () => inline.runSync(multiply) })
     figures.push({ name: `gemm/integers/${n}`, unit: 'Gel/s', work: n * n, run: () => inline.runSync(split) })
     for (const [name, products] of [['strict', 'rounded'], ['exact', 'exact']]) {
       const p = program(inline, n, products)

@@ -38,25 +38,18 @@ ${each(i => `  v128.store(p, c${i}, ${64 + 16 * i})`)}
 `
 }
 
-/**
- * Flop per second of one thread: a multiplication or an addition of one f32 is one flop. `peak`: the best this engine can do in its present mode;
- * `peak128`: multiplications and additions on 128-bit registers.
- */
+/** Flop per second of one thread, the best this engine can do in its present mode: a multiplication or an addition of one f32 is one flop. */
 export async function peakFlops() {
-  let peak = 0, peak128 = 0
+  let peak = 0
   for (const fused of [false, true]) {
     const module = await compile(chains('chains12', 12, fused) + chains('chains20', 20, fused))
     if (!module) continue
     const { chains12, chains20, memory } = instantiate(module)
     new Float32Array(memory.buffer, 32, 8).fill(1)
     new Float32Array(memory.buffer, 64, 96).fill(1.5)
-    for (const [run, count] of [[chains12, 12], [chains20, 20]]) {
-      const rate = best(repeats => run(repeats, 0), count * 4 * (fused ? 2 : 1))
-      peak = Math.max(peak, rate)
-      if (count === 12 && !fused) peak128 = rate
-    }
+    for (const [run, count] of [[chains12, 12], [chains20, 20]]) peak = Math.max(peak, best(repeats => run(repeats, 0), count * 4 * (fused ? 2 : 1)))
   }
-  return { peak, peak128 }
+  return peak
 }
 
 /** Bytes copied per second by memory.copy of arrays of `megabytes`: in the cache, or in memory if larger than it. */

@@ -5,7 +5,8 @@
 //   { name, unit, work, limit, task, run }   name: family/variant/size; work: flop, elements or bytes of one run; limit: 'flops', 'copy' or 'copy-memory';
 //                                            per: for ms and us, what a run is divided by; threads: how many run it, one if not stated;
 //                                            task: equal for figures that do the same work, peers included; run: what is timed, may be async
-//                                            beside: name of a figure of the same task, to which the ratio is printed; timer: instead of run (measure.mjs)
+//                                            beside: name of a figure of the same task, to which the ratio is printed (as `besides`, if given);
+//                                            timer: instead of run (measure.mjs)
 // `unit` is GFLOP/s, GMAC/s, Gel/s, GB/s (work / time / 1e9) or ms or us (time; work unused).
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
@@ -40,7 +41,8 @@ const context = {
 }
 const { engine } = context
 
-const { peak, peak128 } = await peakFlops()
+// A processor does as many 128-bit operations in a second as 256-bit ones: half the flop.
+const peak = await peakFlops(), peak128 = engine.simd === 256 ? peak / 2 : peak
 const limits = { flops: peak, copy: await copyRate(2), 'copy-memory': await copyRate(64) }
 const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`
 const mode = `${engine.simd}-bit, ${engine.relaxed ? 'relaxed SIMD' : 'no relaxed SIMD'}, tiles ${engine.tiles.strict} ${engine.tiles.fused ?? ''}`.trim()
@@ -93,14 +95,14 @@ function report(f, group) {
   const alone = f.threads > 1 && group.find(other => !other.threads && f.name.startsWith(`${other.name}/`))
   if (alone) ratios['one thread'] = Number(faster(f, alone).toFixed(3))
   const beside = group.find(other => other.name === f.beside)
-  if (beside) ratios[beside.name.split('/').at(f.threads > 1 ? -2 : -1)] = Number(faster(f, beside).toFixed(3))
+  if (beside) ratios[f.besides ?? beside.name.split('/').at(f.threads > 1 ? -2 : -1)] = Number(faster(f, beside).toFixed(3))
   const row = { name: f.name, value: f.value, median: value(f, f.median), unit: f.unit, limit: f.limit ?? null, share, peers: ratios, machine, engine: `${engine.runtime} V8 ${engine.v8}`, mode, date: new Date().toISOString() }
   rows.push(row)
   const old = before?.get(f.name)
   const gain = old && (f.unit === 'ms' || f.unit === 'us' ? old.value / f.value : f.value / old.value)
   console.log([
     f.name.padEnd(44), f.value.toFixed(f.value < 10 ? 2 : 1).padStart(8), `(${row.median.toFixed(row.median < 10 ? 2 : 1)})`.padStart(9), f.unit.padEnd(8),
-    share === null ? '' : f.limit === 'flops' ? `${(100 * share).toFixed(0)}% of peak, ${(100 * rate / peak128).toFixed(0)}% of 128-bit peak` : `${(100 * share).toFixed(0)}% of ${f.limit}`, ...Object.entries(ratios).map(([peer, r]) => `${r.toFixed(2)}x ${peer}`),
+    share === null ? '' : f.limit === 'flops' ? `${(100 * share).toFixed(0)}% of peak${peak128 < peak ? `, ${(100 * rate / peak128).toFixed(0)}% of 128-bit peak` : ''}` : `${(100 * share).toFixed(0)}% of ${f.limit}`, ...Object.entries(ratios).map(([peer, r]) => `${r.toFixed(2)}x ${peer}`),
     old ? `${gain.toFixed(2)}x before: ${gain > 1.05 ? 'faster' : gain < 0.95 ? 'SLOWER' : 'same'}` : before ? 'new' : '',
   ].join('  ').trimEnd())
 }
