@@ -1,8 +1,9 @@
 // The causal softmax as torch's CPU attention computes it (PyTorch 2.13, aten/src/ATen/native/cpu/FlashAttentionKernel.cpp), for comparison with results of
 // torch: a quick exponential, and rows divided by their sum only after the product with v. Row sums have eight partial sums, as torch's with AVX2: element j
 // in partial j mod 8, then halves are added. Slow, because the fused multiply-adds are emulated. Twins: src/oracle/attention.ts.
-import { first, sumLanes } from './attention'
+import { sumLanes } from './attention'
 import { fma } from './fma'
+import { first } from './lanes'
 
 const C = memory.data<f32>([
   1.44269504088896341, 1.44269504088896341, 1.44269504088896341, 1.44269504088896341, // 0: log2 e

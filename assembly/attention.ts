@@ -3,7 +3,7 @@
 //
 // Row sums here have four partial sums, element j in partial j mod 4, combined as (s0 + s2) + (s1 + s3).
 import { exp } from './math'
-import { loadPart, storePart } from './lanes'
+import { first, loadPart, storePart } from './lanes'
 
 /**
  * Rotary position embedding (RoFormer, the half-split form): each head (x1, x2) of `headDim` becomes (x1 c - x2 s, x2 c + x1 s) with c = cos, s = sin
@@ -42,15 +42,6 @@ export function rope_f32(src: usize, srcRow: i32, dst: usize, dstRow: i32, table
     }
   }
 }
-
-/** Lane i is all ones where i < n, by n = 0..4. */
-const FIRST = memory.data<u32>([
-  0, 0, 0, 0, 0xffffffff, 0, 0, 0, 0xffffffff, 0xffffffff, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
-])
-/** All ones in lanes 0 .. n - 1, n = 0 .. 4. */
-// @ts-ignore: decorator
-@inline
-export function first(n: i32): v128 { return v128.load(FIRST + (<usize>n << 4)) }
 
 /** The four partial sums of a row, combined. */
 // @ts-ignore: decorator

@@ -15,3 +15,13 @@ export function storePart(ptr: usize, x: v128, n: i32): void {
     if (n == 3) v128.store_lane<f32>(ptr, x, 2, 8)
   }
 }
+
+/** Lane i is all ones where i < n, by n = 0..4. */
+const FIRST = memory.data<u32>([
+  0, 0, 0, 0, 0xffffffff, 0, 0, 0, 0xffffffff, 0xffffffff, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+])
+
+/** All ones in lanes 0 .. n - 1, n = 0 .. 4. */
+// @ts-ignore: decorator
+@inline
+export function first(n: i32): v128 { return v128.load(FIRST + (<usize>n << 4)) }

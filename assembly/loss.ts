@@ -3,7 +3,7 @@
 //   cross entropy       per row: logsumexp(x) - x[target], with an optional z-loss term w logsumexp(x)^2; mean over the rows that have a target;
 //                       gradient ((1 + 2 w logsumexp) softmax(x) - onehot(target)) / (rows that have a target)
 import { exp, log } from './math'
-import { loadPart, storePart } from './lanes'
+import { first, loadPart, storePart } from './lanes'
 import { CHUNK, four, high, low, total } from './reduce'
 
 /** One f64 per chunk: sum of (y - t)^2, difference rounded to f32. `gradient` (0: not wanted) gets factor * (y - t). Items: chunks of CHUNK elements. */
@@ -39,8 +39,29 @@ const MINUS_INF = memory.data<u32>([0xff800000, 0xff800000, 0xff800000, 0xff8000
 
 /** The last elements of a row of C, from c on, fewer than four; -Inf beyond. */
 function padded(row: usize, c: i32, C: i32): v128 {
-  const present = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(C - c))
-  return v128.bitselect(loadPart(row + (<usize>c << 2), C - c), v128.load(MINUS_INF), present)
+  return v128.bitselect(loadPart(row + (<usize>c << 2), C - c), v128.load(MINUS_INF), first(C - c))
+}
+
+/** Sum of exp(x - shift) over a row; the exponentials go to `to` if `kept`. */
+// @ts-ignore: decorator
+@inline
+function exponentials(kept: bool, row: usize, to: usize, shift: v128, C: i32): f32 {
+  let sums = f32x4.splat(0), c = 0
+  for (; c + 8 <= C; c += 8) {
+    const p = row + (<usize>c << 2), low = exp(f32x4.sub(v128.load(p), shift)), high = exp(f32x4.sub(v128.load(p, 16), shift))
+    if (kept) {
+      v128.store(to + (<usize>c << 2), low)
+      v128.store(to + (<usize>c << 2), high, 16)
+    }
+    sums = f32x4.add(f32x4.add(sums, low), high)
+  }
+  for (; c < C; c += 4) {
+    const whole = C - c >= 4, e = exp(f32x4.sub(whole ? v128.load(row + (<usize>c << 2)) : padded(row, c, C), shift))
+    if (kept && whole) v128.store(to + (<usize>c << 2), e)
+    else if (kept) storePart(to + (<usize>c << 2), e, C - c)
+    sums = f32x4.add(sums, e)
+  }
+  return (f32x4.extract_lane(sums, 0) + f32x4.extract_lane(sums, 2)) + (f32x4.extract_lane(sums, 1) + f32x4.extract_lane(sums, 3))
 }
 
 /**
@@ -67,18 +88,7 @@ export function cross_entropy_f32(x: usize, targets: usize, C: i32, ignore: i32,
     const largest = max(max(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)), max(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)))
     const shift = f32x4.splat(largest), chosen = load<f32>(row + (<usize>target << 2))
     // Exponentials are kept where the gradient will be.
-    let sums = f32x4.splat(0)
-    for (let c = 0; c < whole; c += 4) {
-      const e = exp(f32x4.sub(v128.load(row + (<usize>c << 2)), shift))
-      if (gradient) v128.store(to + (<usize>c << 2), e)
-      sums = f32x4.add(sums, e)
-    }
-    if (rest) {
-      const e = exp(f32x4.sub(padded(row, whole, C), shift))
-      if (gradient) storePart(to + (<usize>whole << 2), e, rest)
-      sums = f32x4.add(sums, e)
-    }
-    const sum = (f32x4.extract_lane(sums, 0) + f32x4.extract_lane(sums, 2)) + (f32x4.extract_lane(sums, 1) + f32x4.extract_lane(sums, 3))
+    const sum = gradient ? exponentials(true, row, to, shift, C) : exponentials(false, row, 0, shift, C)
     const logSum = largest + f32x4.extract_lane(log(f32x4.splat(sum)), 0)
     store<f64>(out, <f64>(logSum - chosen))
     store<f64>(out, <f64>(zWeight * logSum * logSum), 8)

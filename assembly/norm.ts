@@ -11,12 +11,10 @@
 // `stats` [rows, 2] keeps mu and ve (RMS norm: 0 and Q(ms + eps)); n is recomputed from x.
 // Sums over a row: element c goes to partial sum c mod 16, in order; then p[j] += p[j+8], p[j] += p[j+4], p[j] += p[j+2], p[0] += p[1].
 import { AWAY, Away, EVEN, Even, NONE, None, rounded, roundOne, step } from './bf16'
-import { loadPart, storePart } from './lanes'
+import { first, loadPart, storePart } from './lanes'
 import { scratch } from './scratch'
 
 const ZERO = memory.data<f32>([0, 0, 0, 0])
-/** Lanes 0..n-1 at 16 n. */
-const FIRST = memory.data<i32>([0, 0, 0, 0, -1, 0, 0, 0, -1, -1, 0, 0, -1, -1, -1, 0])
 
 /** Q of a result whose operands were rounded by P: the short form where P and R are one. */
 // @ts-ignore: decorator
@@ -62,7 +60,7 @@ function spill(sums: usize, s0: v128, s1: v128, s2: v128, s3: v128): void {
 @inline
 function accumulate(sums: usize, c: i32, terms: v128, n: i32): void {
   const p = sums + (<usize>(c & 12) << 2)
-  v128.store(p, f32x4.add(v128.load(p), n >= 4 ? terms : v128.and(terms, v128.load(FIRST + (<usize>n << 4)))))
+  v128.store(p, f32x4.add(v128.load(p), n >= 4 ? terms : v128.and(terms, first(n))))
 }
 
 function combined(sums: usize): f32 { return combine(v128.load(sums), v128.load(sums, 16), v128.load(sums, 32), v128.load(sums, 48)) }

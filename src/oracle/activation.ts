@@ -10,27 +10,22 @@ export interface ActivationFunction {
   backward(x: Vector, dy: Vector, Q: Round, B: Round, slope?: number): Vector
 }
 
-/** How e^x and 1/x are computed: microxcaling has options for both. */
-export interface Primitives {
-  /** Q(e^x) for rounded x. */
-  exp(x: Vector, Q: Round): Vector
-  /** Q(1/x). */
-  reciprocal(x: Vector, Q: Round): Vector
-}
-export const primitives: Primitives = { exp: (x, Q) => Q(map(exp, x)), reciprocal: (x, Q) => Q(div(1, x)) }
+/** Q(e^x) for rounded x: microxcaling has an option for how. */
+export type Exponential = (x: Vector, Q: Round) => Vector
+export const naturalExp: Exponential = (x, Q) => Q(map(exp, x))
 
 /** s = Q(1 / Q(Q(exp -x) + 1)) for rounded x. */
-export const logistic = (x: Vector, Q: Round, p = primitives): Vector => p.reciprocal(Q(add(p.exp(neg(x), Q), 1)), Q)
+const logistic = (x: Vector, Q: Round, e: Exponential): Vector => Q(div(1, Q(add(e(neg(x), Q), 1))))
 
 /** The logistic gate of microxcaling's gelu: of 1.59375 (x + 0.044677734375 x^3), or of 1.703125 x. */
-function gate(x: Vector, Q: Round, firstOrder: boolean, p: Primitives): Vector {
-  if (firstOrder) return logistic(Q(mul(1.703125, x)), Q, p)
+function gate(x: Vector, Q: Round, firstOrder: boolean, e: Exponential): Vector {
+  if (firstOrder) return logistic(Q(mul(1.703125, x)), Q, e)
   const cube = Q(mul(Q(mul(x, x)), x))
-  return logistic(Q(mul(1.59375, Q(add(Q(mul(0.044677734375, cube)), x)))), Q, p)
+  return logistic(Q(mul(1.59375, Q(add(Q(mul(0.044677734375, cube)), x)))), Q, e)
 }
 
-export const sigmoid = (p = primitives): ActivationFunction => ({
-  forward: (x, Q) => logistic(Q(x), Q, p),
+export const sigmoid = (e = naturalExp): ActivationFunction => ({
+  forward: (x, Q) => logistic(Q(x), Q, e),
   backward(x, dy, Q, B) {
     const s = this.forward(x, Q)
     return B(mul(B(mul(s, B(sub(1, s)))), B(dy)))
@@ -45,25 +40,25 @@ export const tanh: ActivationFunction = {
   },
 }
 
-export const silu = (p = primitives): ActivationFunction => ({
+export const silu = (e = naturalExp): ActivationFunction => ({
   forward: (raw, Q) => {
     const x = Q(raw)
-    return Q(mul(x, logistic(x, Q, p)))
+    return Q(mul(x, logistic(x, Q, e)))
   },
   backward(raw, dy, Q, B) {
-    const s = logistic(Q(raw), Q, p), y = this.forward(raw, Q)
+    const s = logistic(Q(raw), Q, e), y = this.forward(raw, Q)
     return B(mul(B(add(s, B(mul(y, B(sub(1, s)))))), B(dy)))
   },
 })
 
 /** microxcaling's gelu, the sigmoid form of the tanh approximation. */
-export const gelu = (firstOrder = false, p = primitives): ActivationFunction => ({
+export const gelu = (firstOrder = false, e = naturalExp): ActivationFunction => ({
   forward: (raw, Q) => {
     const x = Q(raw)
-    return Q(mul(x, gate(x, Q, firstOrder, p)))
+    return Q(mul(x, gate(x, Q, firstOrder, e)))
   },
   backward: (raw, dy, Q, B) => {
-    const x = B(raw), phi = gate(Q(raw), Q, firstOrder, p)
+    const x = B(raw), phi = gate(Q(raw), Q, firstOrder, e)
     const spread = B(mul(phi, B(sub(1, phi))))
     const slope = firstOrder ? 1.703125 : B(add(1.59375, B(mul(0.2138671875, B(mul(x, x))))))
     return B(mul(B(add(phi, B(mul(x, B(mul(slope, spread)))))), B(dy)))

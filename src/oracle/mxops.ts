@@ -7,7 +7,7 @@
 // but still the forward pass' rounded intermediates and outputs (normalized rows, sigmoids, quotients).
 // Sums are sequential; the library leaves their order open.
 import type { BlockQuantizer, ElementRounding } from '../numerics/quantizer.ts'
-import { gelu, leakyRelu, primitives, relu, relu6, sigmoid, silu, tanh, type ActivationFunction, type Primitives } from './activation.ts'
+import { gelu, leakyRelu, naturalExp, relu, relu6, sigmoid, silu, tanh, type ActivationFunction, type Exponential } from './activation.ts'
 import { exp2, log } from './math.ts'
 import { columnSum, layerNormBackward, normForward, normWeightGradients, rmsNormBackward, type NormRounding } from './norm.ts'
 import { quantize, roundElements } from './quantize.ts'
@@ -118,16 +118,14 @@ export function normBackward(s: MxSettings, kind: NormKind, x: OracleTensor, gam
 
 // Activations and softmax.
 
-/** e^x and 1/x as the settings say. 1.4453125 is log2 e in bf16. */
-function primitivesOf(s: MxSettings): Primitives {
-  return s.expByExp2 ? { ...primitives, exp: (x, Q) => Q(map(exp2, Q(mul(1.4453125, x)))) } : primitives
-}
+/** e^x as the settings say. 1.4453125 is log2 e in bf16. */
+const exponential = (s: MxSettings): Exponential => s.expByExp2 ? (x, Q) => Q(map(exp2, Q(mul(1.4453125, x)))) : naturalExp
 
 export const activations: Readonly<Record<string, (s: MxSettings) => ActivationFunction>> = {
-  gelu: s => gelu(false, primitivesOf(s)),
-  gelu_first_order: s => gelu(true, primitivesOf(s)),
-  silu: s => silu(primitivesOf(s)),
-  sigmoid: s => sigmoid(primitivesOf(s)),
+  gelu: s => gelu(false, exponential(s)),
+  gelu_first_order: s => gelu(true, exponential(s)),
+  silu: s => silu(exponential(s)),
+  sigmoid: s => sigmoid(exponential(s)),
   tanh: () => tanh,
   relu: () => relu,
   relu6: () => relu6,
@@ -155,7 +153,7 @@ const quotient = (s: MxSettings, a: OracleTensor, b: OracleTensor, Q: Round): Or
 export function softmax(s: MxSettings, x: OracleTensor, axis: number): OracleTensor {
   const { Q } = vectorRounds(s)
   const X = rounded(x, Q), d = Q(zip((a, m) => a - m, X, maxOver(X, axis)).data)
-  const e = { data: s.softmaxExp2 ? Q(map(exp2, d)) : primitivesOf(s).exp(d, Q), shape: x.shape }
+  const e = { data: s.softmaxExp2 ? Q(map(exp2, d)) : exponential(s)(d, Q), shape: x.shape }
   return quotient(s, e, rounded(sumTo(e, reducedShape(x.shape, [axis])), Q), Q)
 }
 
@@ -229,7 +227,7 @@ export const unary: Readonly<Record<string, Unary>> = {
     backward(x, dy, Q, B, s) { return B(div(B(mul(0.5, B(dy))), this.forward(x, Q, s))) },
   },
   simd_exp: {
-    forward: (x, Q, s) => primitivesOf(s).exp(Q(x), Q),
+    forward: (x, Q, s) => exponential(s)(Q(x), Q),
     backward(x, dy, Q, B, s) { return B(mul(B(dy), this.forward(x, Q, s))) },
   },
   simd_log: {

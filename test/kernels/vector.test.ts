@@ -105,7 +105,19 @@ describe('losses', () => {
       const want = lossOracle.crossEntropy(x, targets, -100, zWeight)
       expect(f64(loss, 2)).toEqual(want.loss)
       expectSameBits(bench.read(gradient), want.gradient)
+      const logits = shaped(bench.tensor(x), rows, C)
+      run(p => crossEntropy(p, { logits, targets: t, loss, gradient: logits, zWeight }))
+      expectSameBits(bench.read(logits), want.gradient, 'in place')
+      run(p => crossEntropy(p, { logits: shaped(bench.tensor(x), rows, C), targets: t, loss, gradient: null, zWeight }))
+      expect(f64(loss, 2)).toEqual(want.loss)
     }
+  })
+  it('a NaN among the logits spoils its row', () => {
+    const x = Float32Array.of(1, 2, NaN, 3, 4, 5), t = bench.empty(2), loss = bench.empty(4), gradient = shaped(bench.empty(6), 2, 3)
+    new Int32Array(arena.memory.buffer, t.ptr, 2).set([0, 1])
+    run(p => crossEntropy(p, { logits: shaped(bench.tensor(x), 2, 3), targets: t, loss, gradient }))
+    expect(f64(loss, 1)).toEqual([NaN])
+    expect([...bench.read(gradient)].map(Number.isNaN)).toEqual([true, true, true, false, false, false])
   })
   it('cross entropy of known probabilities', () => {
     const x = Float32Array.of(Math.log(1), Math.log(2), Math.log(5), 0, 0, 0), t = bench.empty(2), loss = bench.empty(4)
@@ -147,4 +159,18 @@ describe('optimizers', () => {
     expect([...adamStep(1e-3, 3, { weightDecay: 0.1, decoupled: true })]).toEqual([1e-3 / (1 - 0.9 * 0.9 * 0.9), Math.sqrt(1 - 0.999 * 0.999 * 0.999), 1 - 1e-4, 1].map(Math.fround))
     expect(adamStep(1, 100_000)[0]).toBe(1)
   })
+})
+
+describe('wrong shapes', () => {
+  const t = (...shape: number[]) => ({ ptr: 0, shape }), emit = (f: (p: Program) => void) => () => f(new Program(arena))
+  it.each([
+    [emit(p => ew.add(p, t(4), t(5), t(4))), /add: b has shape \[5\]/],
+    [emit(p => ew.addRow(p, t(3, 4), t(3), t(3, 4))), /row has shape \[3\], 4 elements/],
+    [emit(p => columnSum(p, t(3, 4), t(3))), /out has shape \[3\], 4 elements/],
+    [emit(p => mse(p, { y: t(4), target: t(3), loss: t(2), gradient: null })), /target has shape \[3\]/],
+    [emit(p => crossEntropy(p, { logits: t(2, 3), targets: t(3), loss: t(4), gradient: null })), /targets has shape \[3\], 2 elements/],
+    [emit(p => moments(p, t(0), t(6))), /empty/],
+    [emit(p => overflowCount(p, t(4), t(4), { blockSize: 0, ratio: 1 })), /blockSize must be a positive integer, got 0/],
+    [emit(p => adam(p, { value: t(4), gradient: t(4), m: t(3), v: t(4), step: t(4) })), /m has shape \[3\]/],
+  ])('%#', (f, message) => expect(f).toThrow(message))
 })
