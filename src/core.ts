@@ -23,6 +23,7 @@ export type { CodedMatrix, Matrix, ScaledMatrix } from './operands.ts'
 /** `f32`, `exact`, an MMA model's name, or an architecture whose unit for the operands is meant. */
 export type Accumulate = 'f32' | 'exact' | (string & {})
 
+/** How a product is computed and what is done with it: D = alpha (A B) + beta C. */
 export interface ProductOptions {
   /** Default `f32`. */
   readonly accumulate?: Accumulate
@@ -56,6 +57,10 @@ export interface ProductResult {
 /** A quantized tensor: scales along `axis`. */
 export interface Quantized extends ScaledMatrix { readonly axis: number }
 
+/**
+ * Products and quantizers over typed arrays, on any executor; calls wait for each other. Each builds a small program and gives its memory back, so a caller that
+ * repeats the same shapes is faster with a `Program` of its own.
+ */
 export class Core {
   readonly executor: Executor
   /** Calls wait for each other: they share the executor's memory. */

@@ -5,6 +5,7 @@ import { loadModules, useModules } from './runtime/module.ts'
 
 export * from './api.ts'
 
+/** Options of `open` anywhere. There is no `threads`: this entry has one. */
 export interface EdgeOptions {
   /** The package's kernels.wasm, compiled by the caller; default: the built-in one, in the form this runtime takes. */
   module?: WebAssembly.Module

@@ -2,7 +2,7 @@
 import { WebExecutor, type WebOptions } from './runtime/web.ts'
 
 export * from './api.ts'
-export type { WebOptions } from './runtime/web.ts'
+export type { WebExecutor, WebOptions } from './runtime/web.ts'
 
 /** Open an executor on web workers; close() ends them. Throws RunError where memory cannot be shared, UsageError for a bad number of threads. */
 export const open = async (options: WebOptions = {}): Promise<WebExecutor> => new WebExecutor(options)

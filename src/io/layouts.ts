@@ -4,7 +4,7 @@ import { UsageError } from '../errors.ts'
 
 const refuse = (message: string): never => { throw new UsageError(message) }
 
-/** Codes one per byte -> two FP4 codes per byte, the even one in the low half (torch float4_e2m1fn_x2, TransformerEngine, CUTLASS, cuBLAS). An even count. */
+/** Codes one per byte -> two FP4 codes per byte, the even one in the low half (torch float4_e2m1fn_x2, TransformerEngine, CUTLASS, cuBLAS). Throws UsageError for an odd count. */
 export function packNibbles(codes: ArrayLike<number>): Uint8Array {
   if (codes.length % 2) refuse(`packNibbles: ${codes.length} codes; two go into a byte, so their number must be even`)
   const bytes = new Uint8Array(codes.length / 2)
@@ -19,7 +19,7 @@ export function unpackNibbles(bytes: Uint8Array): Uint8Array {
   return codes
 }
 
-/** Codes one per byte -> FP6, four codes in three bytes, the first in the lowest bits (little-endian bit order). A multiple of four. */
+/** Codes one per byte -> FP6, four codes in three bytes, the first in the lowest bits (little-endian bit order). Throws UsageError unless their count is a multiple of four. */
 export function packSixBits(codes: ArrayLike<number>): Uint8Array {
   if (codes.length % 4) refuse(`packSixBits: ${codes.length} codes; four go into three bytes, so their number must be a multiple of 4`)
   const bytes = new Uint8Array(codes.length / 4 * 3)
@@ -32,7 +32,7 @@ export function packSixBits(codes: ArrayLike<number>): Uint8Array {
   return bytes
 }
 
-/** The inverse of packSixBits. */
+/** The inverse of packSixBits. Throws UsageError unless the number of bytes is a multiple of three. */
 export function unpackSixBits(bytes: Uint8Array): Uint8Array {
   if (bytes.length % 3) refuse(`unpackSixBits: ${bytes.length} bytes; four codes take three, so their number must be a multiple of 3`)
   const codes = new Uint8Array(bytes.length / 3 * 4)
@@ -73,7 +73,10 @@ export function unswizzleScales(tiles: Uint8Array, rows: number, columns: number
 /** Bytes of a GGUF MXFP4 block: one E8M0 scale, then 16 bytes with elements j (low half) and j + 16 (high half). */
 const GGUF_BLOCK = 17
 
-/** Codes of E2M1 (one per byte, a multiple of 32) and a scale per 32 -> GGUF MXFP4 blocks, in their own order. */
+/**
+ * Codes of E2M1 (one per byte) and an E8M0 scale per 32 -> GGUF MXFP4 blocks of 17 bytes: the scale, then elements j (low half) and j + 16 (high half), as ggml's
+ * block_mxfp4 has them. Throws UsageError if there are not 32 codes per scale.
+ */
 export function packGguf(codes: Uint8Array, scales: Uint8Array): Uint8Array {
   if (codes.length !== scales.length * 32) refuse(`packGguf: ${codes.length} codes and ${scales.length} scales; a block is 32 codes with one scale`)
   const out = new Uint8Array(scales.length * GGUF_BLOCK)
@@ -84,7 +87,7 @@ export function packGguf(codes: Uint8Array, scales: Uint8Array): Uint8Array {
   return out
 }
 
-/** The inverse of packGguf. */
+/** The inverse of packGguf. Throws UsageError for a part of a block. */
 export function unpackGguf(bytes: Uint8Array): { codes: Uint8Array, scales: Uint8Array } {
   if (bytes.length % GGUF_BLOCK) refuse(`unpackGguf: ${bytes.length} bytes; a block takes ${GGUF_BLOCK}`)
   const blocks = bytes.length / GGUF_BLOCK

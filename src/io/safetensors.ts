@@ -10,9 +10,12 @@ export const dtypeBits = {
   F64: 64, F32: 32, F16: 16, BF16: 16, I64: 64, I32: 32, I16: 16, I8: 8, U64: 64, U32: 32, U16: 16, U8: 8, BOOL: 8,
   F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F6_E2M3: 6, F6_E3M2: 6, F4: 4,
 } as const
+/** A dtype by the name that the format gives it. */
 export type Dtype = keyof typeof dtypeBits
 
+/** A tensor as bytes: row-major, little-endian, FP4 and FP6 packed. */
 export interface RawTensor { readonly dtype: Dtype, readonly shape: readonly number[], readonly bytes: Uint8Array }
+/** A safetensors file in memory. */
 export interface SafeTensors { readonly metadata: Readonly<Record<string, string>>, readonly tensors: ReadonlyMap<string, RawTensor> }
 
 /** Where a tensor lies: a byte range of the data that follows the header. */
@@ -143,7 +146,10 @@ export function safetensorsParts(tensors: Iterable<readonly [string, RawTensor]>
   return [head, ...sorted.map(([, { bytes }]) => bytes)]
 }
 
-/** A safetensors file in one piece. */
+/**
+ * A safetensors file in one piece: wider dtypes first, then by name, so equal content gives equal bytes. Throws UsageError for a reserved or duplicate name, and
+ * if a tensor's bytes do not fit its shape.
+ */
 export function formatSafetensors(tensors: Iterable<readonly [string, RawTensor]>, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
   return concat(safetensorsParts(tensors, metadata))
 }
@@ -163,7 +169,7 @@ export function typed<T extends Float32Array | Float64Array | Uint32Array | Int3
   return new Type(new Uint8Array(t.bytes).buffer) // not slice(): a Buffer would not copy
 }
 
-/** A typed array as a tensor, uncopied. The shape defaults to one axis. */
+/** A typed array as a tensor of the same type (Float32Array: F32), uncopied. The shape defaults to one axis; formatSafetensors checks it. */
 export function raw(values: Float32Array | Float64Array | Uint32Array | Int32Array | Uint16Array | Uint8Array | BigInt64Array, shape: readonly number[] = [values.length]): RawTensor {
   const dtype = ({ Float32Array: 'F32', Float64Array: 'F64', Uint32Array: 'U32', Int32Array: 'I32', Uint16Array: 'U16', Uint8Array: 'U8', BigInt64Array: 'I64' } as const)[values.constructor.name as 'Float32Array']
   return { dtype, shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) }

@@ -12,12 +12,14 @@ export type Overflow = 'saturate' | 'overflow'
  */
 export type NanCode = 'quiet' | 'max' | 'rebiased'
 
+/** How single numbers are cast to a format. */
 export interface CastPolicy {
   readonly rounding: Rounding
   readonly overflow: Overflow
   readonly nan: NanCode
 }
 
+/** Casts of known converters. */
 export const castPolicies = {
   /** ml_dtypes 0.6.0, every format; verified against its output (test/vectors/casts). */
   'ml_dtypes': { rounding: 'nearest-even', overflow: 'overflow', nan: 'quiet' },

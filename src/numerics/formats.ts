@@ -28,6 +28,7 @@ export interface IntFormat {
   readonly emax: 0
 }
 
+/** What one code of a format means is `kind` and the fields beside it. */
 export type Format = FloatFormat | IntFormat
 
 const float = (name: string, expBits: number, manBits: number, specials: FloatFormat['specials'], bias = 2 ** (expBits - 1) - 1): FloatFormat => {
@@ -54,6 +55,7 @@ export const formats = {
   e5m2fnuz: float('e5m2fnuz', 5, 2, 'fnuz', 16),
 } as const satisfies Record<string, Format>
 
+/** The name of a format. */
 export type FormatName = keyof typeof formats
 
 /** Block-scale formats, one byte, no sign. E8M0: 2^(code - 127), 255 is NaN, no zero. UE4M3: E4M3 with its sign bit ignored. */

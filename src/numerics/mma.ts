@@ -16,7 +16,7 @@ export type MmaAlgorithm =
   | 't-fdpa' // 7: truncated fused dot-product-add
   | 'st-fdpa' // 8: as 7, block scales shift the products' exponents
   | 'gst-fdpa' // 9: exact group sums, then scaled, aligned by the scales' exponents alone
-  | 'split-fp8' // FP8 through the FP16 pipe: k mod 4 in {0, 1}, then {2, 3}, two steps of 7 from zero, then an IEEE addition of c (from KM's GPU outputs)
+  | 'split-fp8' // FP8 through the FP16 pipe: k mod 4 in {0, 1}, then {2, 3}, two steps of 7 from zero, then an IEEE addition of c (from the GPU outputs of arXiv:2512.07004)
   | 'e-fdpa' // 6: exact sum, one rounding
   | 'ftz-addmul' // 2: IEEE products and a pairwise sum, subnormals flushed
   | 'tr-fdpa' // 10: truncated sum of products, floored together with c
@@ -31,6 +31,7 @@ export interface MmaScale { readonly format: 'e8m0' | 'ue4m3', readonly block: 1
 /** hardware: equal to published GPU outputs. simulator: its authors claim equality with silicon, we have no GPU outputs. unverified: by analogy. */
 export type Confidence = 'hardware' | 'simulator' | 'unverified'
 
+/** A matrix unit: the parameters of its arithmetic, and how sure they are. */
 export interface MmaModel {
   readonly name: string
   /** The instructions and chips this arithmetic belongs to. */

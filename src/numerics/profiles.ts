@@ -21,6 +21,7 @@ const mx: BlockProfile = {
 const torchao: BlockProfile = { ...mx, nanCode: 'rebiased' }
 const satfinite: BlockProfile = { ...mx, nonFinite: 'element' }
 
+/** The named quantizers; docs/numerics.md says what each is from and how it was checked. */
 export const blockProfiles = {
   'ocp': mx,
   'microxcaling': { ...mx, ...torchEmulation, rounding: 'nearest-away' },
@@ -38,6 +39,7 @@ export const blockProfiles = {
   'ggml-mxfp4': { ...mx, exponent: 'torch-log2', rounding: 'nearest-zero', zeroSign: 'positive', half: 'exact' },
 } as const satisfies Record<string, BlockProfile>
 
+/** The name of a quantizer profile. */
 export type BlockProfileName = keyof typeof blockProfiles
 
 /** Where a profile comes from. */
@@ -78,13 +80,16 @@ export function blockQuantizer(profile: BlockProfileName, format: FormatName, ch
   return { ...quantizer, format, ...changes }
 }
 
-/** bfloatN: 8 exponent bits, N - 9 fraction bits, 10 <= N <= 32 (32 is the identity). bf16 is bfloat(16). */
+/**
+ * bfloatN: 8 exponent bits, N - 9 fraction bits, 10 <= N <= 32 (32 is the identity), rounded as microxcaling 7bc4195 does unless `changes` say otherwise.
+ * bf16 is bfloat(16). Throws UsageError for other N.
+ */
 export function bfloat(bits: number, changes: Partial<ElementRounding> = {}): ElementRounding {
   if (!Number.isInteger(bits) || bits < 10 || bits > 32) throw new UsageError(`bfloat bits must be an integer 10..32, got ${bits}`)
   return { ...torchEmulation, kind: 'element', expBits: 8, manBits: bits - 9, rounding: 'nearest-away', subnormals: 'keep', ...changes }
 }
 
-/** fpN: 5 exponent bits, N - 6 fraction bits, 7 <= N <= 29. fp16 is fp(16). */
+/** fpN: 5 exponent bits, N - 6 fraction bits, 7 <= N <= 29, rounded as microxcaling 7bc4195 does unless `changes` say otherwise. fp16 is fp(16). Throws UsageError for other N. */
 export function fp(bits: number, changes: Partial<ElementRounding> = {}): ElementRounding {
   if (!Number.isInteger(bits) || bits < 7 || bits > 29) throw new UsageError(`fp bits must be an integer 7..29, got ${bits}`)
   return { ...torchEmulation, kind: 'element', expBits: 5, manBits: bits - 6, rounding: 'nearest-away', subnormals: 'keep', ...changes }

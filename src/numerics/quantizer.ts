@@ -35,7 +35,7 @@ export type NonFinite = 'poison' | 'element'
  */
 export type Bump = 'none' | 'intended' | 'as-released'
 
-/** What an implementation does where the formula above leaves room, or where it departs from the formula. */
+/** What an implementation does where the formula of OCP MX v1.0 section 6.3 leaves room, or where it departs from it. */
 export interface Arithmetic {
   /** floor(log2 x): `bits` reads the exponent field; `torch-log2` takes floor of a float32 log2, one too high for 7456 values just below a power of two. */
   readonly exponent: 'bits' | 'torch-log2'

@@ -14,6 +14,7 @@ import type { Bump, Rounding, ScaleRule } from './quantizer.ts'
 
 /** Formats a GEMM operand can take. `bf16`: elementwise bfloat16 rounding, no shared scale. null: left as it is. */
 export const elementFormats = ['e4m3', 'e5m2', 'e3m2', 'e2m3', 'e2m1', 'int8', 'int4', 'int2', 'bf16'] as const satisfies readonly FormatName[]
+/** A format of elementFormats. */
 export type ElementFormat = typeof elementFormats[number]
 
 export const roundings = ['nearest-even', 'nearest-away', 'toward-zero', 'stochastic'] as const satisfies readonly Rounding[]
@@ -24,6 +25,7 @@ export const layerNormPrecisions = ['fp32', 'bf16', 'mx', 'bf16-half'] as const
 export const activationPrecisions = ['exact', 'bf16', 'sigmoid-form', 'as-released'] as const
 export const hadamards = ['none', 'wgrad', 'backward'] as const
 
+/** Everything about the precision of a training step; `schemes` has the named ones. */
 export interface PrecisionScheme {
   readonly forward: { readonly activation: ElementFormat | null, readonly weight: ElementFormat | null }
   readonly dgrad: { readonly gradient: ElementFormat | null, readonly weight: ElementFormat | null }

@@ -11,6 +11,7 @@ import type { Program } from '../runtime/program.ts'
  */
 export type Products = 'rounded' | 'exact'
 
+/** Operands of a product of dense row-major f32 matrices. */
 export interface GemmOptions {
   /** [M, K], or [K, M] with transA. */
   a: Tensor
@@ -26,7 +27,10 @@ export interface GemmOptions {
   products?: Products
 }
 
-/** Emit c = op(a) op(b) (+ c) for dense row-major matrices. Throws UsageError when the shapes disagree. */
+/**
+ * Emit c = op(a) op(b) (+ c) for dense row-major f32 matrices: each output one sequential f32 sum over k, product rounded, then sum rounded.
+ * Throws UsageError when the shapes disagree.
+ */
 export function gemm(p: Program, { a, b, c, transA = false, transB = false, accumulate, products }: GemmOptions): void {
   for (const [name, t] of Object.entries({ a, b, c })) if (t.shape.length !== 2) throw new UsageError(`gemm: ${name} has shape [${t.shape}], a matrix is needed`)
   const [aRows, aCols] = a.shape as [number, number], [bRows, bCols] = b.shape as [number, number], [M, N] = c.shape as [number, number]
@@ -57,6 +61,7 @@ export interface BatchLevel {
   c: number
 }
 
+/** Operands of a product over strided views of f32 memory. */
 export interface GemmStridedOptions {
   /** A[M,K] as it stands in the product; a transposed matrix is one with its strides exchanged. */
   a: MatrixView
@@ -79,7 +84,7 @@ const PANEL = 16
 /** Work worth waking a thread for, in multiply-adds: some microseconds, against 0.2 us for a barrier. */
 const GRAIN = 1 << 17
 
-/** Emit one product, or a batch of equal shape, over strided views. */
+/** Emit one product, or a batch of equal shape, over strided views; the arithmetic of gemm. Throws UsageError for more than two levels of batch. */
 export function gemmStrided(p: Program, { a, b, c, M, N, K, batch = [], accumulate = false, products = 'rounded' }: GemmStridedOptions): void {
   if (batch.length > 2) throw new UsageError(`gemm: a batch of ${batch.length} levels, at most 2 are supported`)
   const none = { count: 1, a: 0, b: 0, c: 0 }, [inner, outer] = [batch.at(-1) ?? none, batch.at(-2) ?? none]

@@ -20,6 +20,7 @@ export type Product =
 
 /** Output types; the order is that of assembly/mma-epilogue.ts. */
 export const outputs = ['f32', 'bf16', 'f16'] as const
+/** What a product is stored as. */
 export type Output = typeof outputs[number]
 
 const sizes = (x: Tensor | MmaCodes): [rows: number, K: number] => 'rows' in x ? [x.rows, x.K] : [x.shape[0]!, x.shape[1]!]

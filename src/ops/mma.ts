@@ -80,7 +80,7 @@ export function freeOperand(p: Program, { plain, packed }: MmaOperand): void {
 
 /**
  * Emit d = chain of the unit's steps `from`..`to` (default all) from c. c and d are [M, N], one u32 word per accumulator (FP16 in the low half); c may be d;
- * without c the chain starts from +0. Throws UsageError when the operands disagree in K.
+ * without c the chain starts from +0. The algorithms are those of arXiv 2511.10909, numbered in src/numerics/mma.ts. Throws UsageError when the operands disagree in K.
  */
 export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand, d: Tensor, options: { c?: Tensor, from?: number, to?: number } = {}): void {
   const { model } = config

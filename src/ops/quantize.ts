@@ -65,9 +65,9 @@ function checkQuantizer(q: BlockQuantizer): void {
 const POSITIONS = 1 << 20
 
 /**
- * dst = src quantized in blocks along `axis` and dequantized: what a GEMM panel holds. f32 to f32 of the same shape, in place allowed. Two axes: tiles of
- * blockSize x blockSize. `random` is needed by stochastic rounding, and by nothing else.
- * Throws UsageError for a wrong shape, axis or combination of choices.
+ * Emit dst = src quantized in blocks along `axis` and dequantized, 2^s round(src / 2^s) with s of each block (OCP MX v1.0 section 6.3): what a GEMM panel holds.
+ * f32 to f32 of the same shape, in place allowed; a negative axis counts from the end. Two axes: tiles of blockSize x blockSize. `random` is needed by stochastic
+ * rounding, and by nothing else. Throws UsageError for a wrong shape, axis or combination of choices.
  */
 export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number | readonly [number, number], q: BlockQuantizer, random?: RandomSource): void {
   check(src, dst)
@@ -115,7 +115,7 @@ function emitTiles(p: Program, src: Tensor, dst: Tensor, axes: readonly [number,
   p.emit('fake_quantize_tiles', [dst.ptr, src.ptr, rows, mid, cols, inner, height, width, ...choices, ...source], outer * Math.ceil(rows / height) * mid * inner, Math.max(1, Math.ceil(WORTH / (height * cols))), { bytes: 8 * size(src.shape) })
 }
 
-/** dst = each element of src rounded by itself. f32 to f32 of the same shape, in place allowed. Throws UsageError for a wrong shape or width. */
+/** Emit dst = each element of src rounded by itself. f32 to f32 of the same shape, in place allowed. Throws UsageError for a wrong shape or width. */
 export function roundElements(p: Program, src: Tensor, dst: Tensor, r: ElementRounding): void {
   check(src, dst)
   if (!Number.isInteger(r.manBits) || r.manBits < 1 || r.manBits > 23) throw new UsageError(`manBits must be an integer 1..23, got ${r.manBits}`)

@@ -4,6 +4,7 @@ import type { CoreModules } from './instance.ts'
 import { loadModules } from './module.ts'
 import { tileName } from './tiles.ts'
 
+/** What runs the kernels. */
 export interface EngineInfo {
   /** The JavaScript runtime and its version, such as `node 26.10.0`. */
   readonly runtime: string

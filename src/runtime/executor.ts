@@ -5,7 +5,9 @@ import { loadModules, tune } from './module.ts'
 import type { Program } from './program.ts'
 import { BREATH, Walker, breathe, failure, plan, spans, type Part, type Span } from './walk.ts'
 
+/** Runs programs. `open` makes one; it owns the memory that its programs are planned in. */
 export interface Executor {
+  /** The memory: tensors are reserved here. */
   readonly arena: Arena
   readonly threads: number
   /** The compiled core it runs. */
@@ -26,6 +28,7 @@ export interface Executor {
 /** Kernel calls as bound functions: what a thread executes. */
 type Fn = (...args: number[]) => void
 
+/** The executor of one thread: the calling one. */
 export class InlineExecutor implements Executor {
   readonly threads = 1
   readonly arena: Arena

@@ -19,6 +19,7 @@ export interface Tensor {
 /** Number of elements of a shape. */
 export const size = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
 
+/** The memory of an executor. */
 export class Arena {
   readonly memory: WebAssembly.Memory
   readonly threads: number
@@ -60,10 +61,10 @@ export class Arena {
     return ptr
   }
 
-  /** Reserve an f32 tensor, contents undefined. */
+  /** Reserve an f32 tensor, contents undefined. Throws RunError when the engine has no more memory. */
   tensor(...shape: number[]): Tensor { return { ptr: this.allocBytes(size(shape) * 4), shape } }
 
-  /** Reserve an f32 tensor and fill it with `values`. */
+  /** Reserve an f32 tensor and fill it with `values`, rounded to f32; one axis if no shape is given. Throws UsageError if shape and number disagree. */
   from(values: ArrayLike<number>, ...shape: number[]): Tensor {
     const t = this.tensor(...(shape.length ? shape : [values.length]))
     if (size(t.shape) !== values.length) throw new UsageError(`values holds ${values.length} numbers, shape [${t.shape}] needs ${size(t.shape)}`)
@@ -73,10 +74,13 @@ export class Arena {
 
   /** A view of a tensor's values; stale after the next allocation that grows the memory, so use it at once. */
   f32(t: Tensor): Float32Array { return new Float32Array(this.memory.buffer, t.ptr, size(t.shape)) }
+  /** The same as bits. */
   u32(t: Tensor): Uint32Array { return new Uint32Array(this.memory.buffer, t.ptr, size(t.shape)) }
+  /** A view of bytes, such as codes; as short-lived. */
   u8(ptr: number, bytes: number): Uint8Array { return new Uint8Array(this.memory.buffer, ptr, bytes) }
 
-  /** Remember the present top; release(mark) frees all that was reserved since. */
+  /** The present top, for release(). */
   mark(): number { return this.#top }
+  /** Free all that was reserved since `mark`. */
   release(mark: number): void { this.#top = mark }
 }

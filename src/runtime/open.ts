@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { UsageError } from '../errors.ts'
 import { InlineExecutor, type Executor } from './executor.ts'
 
+/** Options of `open` in Node, Deno and Bun. */
 export interface OpenOptions {
   /** How many threads compute, the calling one included; `auto` (default): as many as this process may use. Never changes a result. */
   threads?: number | 'auto'
@@ -19,7 +20,7 @@ export function availableThreads(env: NodeJS.ProcessEnv = process.env): number {
   return Number.isInteger(slurm) && slurm > 0 ? slurm : availableParallelism()
 }
 
-/** Open an executor; close() it when done, or its threads keep the process alive. Throws UsageError for a bad `threads`, RunError if the engine cannot. */
+/** Open an executor: inline for one thread, a pool for more. close() it when done, or its threads keep the process alive. Throws UsageError for a bad `threads`, RunError if the engine cannot. */
 export async function open({ threads = 'auto', wide = false }: OpenOptions = {}): Promise<Executor> {
   const count = threads === 'auto' ? availableThreads() : threads
   if (!Number.isInteger(count) || count < 1) throw new UsageError(`threads: ${JSON.stringify(threads)}, must be a positive integer or "auto"`)

@@ -40,6 +40,7 @@ export type ProfileKey = 'kernel' | 'label' | ((kernel: string, label: string) =
 /** Spans kept for the Chrome trace, the first ones: some 20 MB of JSON. */
 const TRACED = 200_000
 
+/** An executor over another one, which it times: `new Profiler(executor)`, run programs on it, then ask for rows, table or trace. */
 export class Profiler implements Executor {
   readonly inner: Executor
   /** One line for each kernel and label. */
@@ -103,6 +104,7 @@ export class Profiler implements Executor {
     return line.row
   }
 
+  /** Times of everything run so far. */
   get total(): Readonly<ProfileTotal> { return this.#total }
 
   /** The profile so far, the most expensive line first. */

@@ -10,6 +10,7 @@
 import { size, type Arena, type Tensor } from './memory.ts'
 import type { KernelArgs, KernelName } from './instance.ts'
 
+/** One kernel call of a program. */
 export interface Call {
   readonly kernel: KernelName
   /** Arguments before `begin, end`. */
@@ -26,6 +27,7 @@ export interface Call {
   readonly bytes: number
 }
 
+/** A list of kernel calls over planned memory, built once and run often: `new Program(executor.arena)`, emit operations into it, `executor.run(program)`. */
 export class Program {
   readonly calls: Call[] = []
   readonly arena: Arena

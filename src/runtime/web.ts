@@ -8,6 +8,7 @@ import { TeamExecutor } from './team-executor.ts'
 import { Halted, SPINS, halt, type Command, type Crew } from './team.ts'
 import type { Enlist, Report } from './web-worker.ts'
 
+/** Options of `open` in a page. */
 export interface WebOptions {
   /** How many workers compute; default: as many as the browser says there are cores. */
   threads?: number
@@ -19,6 +20,7 @@ export interface WebOptions {
 
 const newWorker = (): Worker => new Worker(new URL('./web-worker.js', import.meta.url), { type: 'module' })
 
+/** An Executor of web workers over shared memory. */
 export class WebExecutor extends TeamExecutor {
   readonly #workers: Worker[]
   #done: (() => void) | null = null

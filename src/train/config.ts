@@ -76,6 +76,7 @@ const studentTeacherSchema = z.strictObject({
 
 /** A resolved configuration: every key present. */
 export type StudentTeacherConfig = z.output<typeof studentTeacherSchema>
+/** A resolved configuration of either task; docs/runs.md lists the keys. */
 export type RunConfig = StudentTeacherConfig | LanguageModelConfig
 /** The two runs of a pair. */
 export type Arm = 'baseline' | 'studied'

@@ -27,6 +27,7 @@ function stepFlops(config: StudentTeacherConfig, arms: readonly Arm[]): number {
   return 6 * weights * config.batch * arms.length
 }
 
+/** The student-teacher experiment of arXiv 2506.20752: a student learns a random teacher's function, in one or two arms. Steps as a Task does. */
 export class StudentTeacher implements Task {
   readonly executor: Executor
   readonly flops: number

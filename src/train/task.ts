@@ -8,6 +8,10 @@ import type { Checkpoint, CheckpointTensor } from './checkpoint.ts'
 import type { Arm as ArmName } from './config.ts'
 import type { MetricsRow } from './types.ts'
 
+/**
+ * An experiment that steps when it is told to: build(done) once and after each change, then for each step prepare(done), gradients(), losses(), measure(done + 1)
+ * if wanted, update().
+ */
 export interface Task {
   readonly executor: Executor
   /** Names of the arms, in the order in which they step. */

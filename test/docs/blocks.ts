@@ -3,6 +3,7 @@
 //   js     run as a module
 //   text   what the block before it prints
 //   yaml   a configuration that is read; written to the file that its first line names (# name.yaml)
+//   ts     a declaration: api.md, which api.test.ts compares with the source
 // Blocks without a language are not run.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -63,7 +64,7 @@ export function testDocument(file: string): void {
     },
   }
   for (const { language, line, text } of fencedBlocks(readFileSync(file, 'utf8'))) {
-    if (language === '') continue
+    if (language === '' || language === 'ts') continue
     test(`${file} line ${line}: ${language}`, () => {
       expect(Object.keys(run)).toContain(language)
       run[language]!(text)
