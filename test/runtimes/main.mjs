@@ -1,14 +1,15 @@
-// npm run test:runtimes [-- NAME]: the same bits in every runtime that is installed. Prints a line for each executor of each runtime, and what was skipped and why.
-// Looks for runtimes in test/runtimes/node_modules (npm install --prefix test/runtimes), in the folder BLOCKSCALE_RUNTIMES, on the PATH, and for further
+// npm run test:runtimes [-- NAME] [--json FILE]: the same bits in every runtime that is installed. Prints a line for each executor of each runtime, and what was
+// skipped and why; the last line counts runtimes, as does FILE ({ passed, failed, skipped }).
+// Looks for runtimes in test/runtimes/node_modules (npm ci --prefix test/runtimes), in the folder BLOCKSCALE_RUNTIMES, on the PATH, and for further
 // versions of Node in BLOCKSCALE_NODES (paths, separated as in PATH).
 import { execFile } from 'node:child_process'
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
 import { rolldown } from 'rolldown'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -28,12 +29,23 @@ async function load(name) {
   }
 }
 
-const nodes = [...new Set([
-  process.execPath, ...(process.env.BLOCKSCALE_NODES ?? '').split(delimiter),
-  ...folders.map(f => join(f, 'node_modules')).filter(existsSync).flatMap(f => readdirSync(f).filter(n => n.startsWith('node-')).map(n => join(f, n, 'bin/node'))),
-])].filter(existsSync)
+/** Executables of Node by version: this process's, then those of BLOCKSCALE_NODES and of the folders. */
+async function nodes() {
+  const paths = [
+    process.execPath, ...(process.env.BLOCKSCALE_NODES ?? '').split(delimiter),
+    ...folders.map(f => join(f, 'node_modules')).filter(existsSync).flatMap(f => readdirSync(f).filter(n => n.startsWith('node-')).map(n => join(f, n, 'bin/node'))),
+  ].filter(existsSync)
+  const versions = new Map()
+  for (const path of paths) {
+    const version = await run(path, ['--version']).then(({ stdout }) => stdout.trim(), error => `${path}: ${error.message}`)
+    if (!versions.has(version)) versions.set(version, path)
+  }
+  return versions
+}
 
-const inProcess = async (executable, ...args) => JSON.parse((await run(executable, [...args, join(here, 'process.mjs')], { cwd: root, timeout: 300_000 })).stdout)
+/** Milliseconds after which a runtime has failed: it takes some 10 s. */
+const PATIENCE = 300_000
+const inProcess = async (executable, ...args) => JSON.parse((await run(executable, [...args, join(here, 'process.mjs')], { cwd: root, timeout: PATIENCE })).stdout)
 
 /** Bundle `inputs` for a runtime with these export conditions into `dir`; .wasm files are left beside. */
 async function bundle(dir, inputs, conditionNames) {
@@ -120,9 +132,10 @@ async function examplePage() {
   return { runtime: 'example page', hashes: { 'in its web worker': shown.text === want ? { ...expected, shown: shown.text } : { error: `${shown.text}, here ${want}` } } }
 }
 
+const { values: { json }, positionals: [only = ''] } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } })
 const deno = command('deno'), bun = command('bun')
 const subjects = [
-  ...nodes.map(node => [`node ${node}`, () => inProcess(node)]),
+  ...[...await nodes()].map(([version, path]) => [`node ${version}`, () => inProcess(path)]),
   ['deno', () => deno ? inProcess(deno, 'run', '-A') : 'not installed'],
   ['bun', () => bun ? inProcess(bun) : 'not installed'],
   ['workerd', workerd],
@@ -130,19 +143,29 @@ const subjects = [
   ['chromium, page not isolated', () => chromium(false)],
   ['chromium, example page', examplePage],
 ]
-const only = process.argv[2]
-let failed = 0
-for (const [name, subject] of subjects.filter(([name]) => !only || name.includes(only))) {
-  let outcome
-  try { outcome = await subject() } catch (error) { outcome = { runtime: name, hashes: { '': { error: error.stderr || error.stack } } } }
-  if (typeof outcome === 'string') { console.log(`skipped ${name}: ${outcome}`); continue }
+
+/** What `subject` gives, or its error in the place of hashes. */
+async function outcomeOf(name, subject) {
+  let timer
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`not done within ${PATIENCE / 1000} s`)), PATIENCE) })
+  try { return await Promise.race([subject(), late]) } catch (error) { return { runtime: name, hashes: { '': { error: error.stderr || error.stack } } } } finally { clearTimeout(timer) }
+}
+
+const counts = { passed: 0, failed: 0, skipped: 0 }
+for (const [name, subject] of subjects.filter(([name]) => name.includes(only))) {
+  const outcome = await outcomeOf(name, subject)
+  if (typeof outcome === 'string') { console.log(`skipped ${name}: ${outcome}`); counts.skipped++; continue }
+  let right = true
   for (const [executor, hashes] of Object.entries(outcome.hashes)) {
     const refused = outcome.isolated === false && executor.startsWith('web')
-    const right = refused ? /^RunError: threads need shared memory/.test(hashes.error) : hashes.all === expected.all
-    if (!right) failed++
-    console.log(`${right ? 'ok     ' : 'WRONG  '} ${outcome.runtime}, ${executor}: ${hashes.error ?? hashes.shown ?? hashes.all}`)
-    if (!right && !hashes.error) console.log(`        other bits in: ${Object.keys(expected).filter(part => hashes[part] !== expected[part]).join(', ')}`)
+    const same = refused ? /^RunError: threads need shared memory/.test(hashes.error) : hashes.all === expected.all
+    right &&= same
+    console.log(`${same ? 'ok     ' : 'WRONG  '} ${outcome.runtime}, ${executor}: ${hashes.error ?? hashes.shown ?? hashes.all}`)
+    if (!same && !hashes.error) console.log(`        other bits in: ${Object.keys(expected).filter(part => hashes[part] !== expected[part]).join(', ')}`)
   }
+  counts[right ? 'passed' : 'failed']++
   if (outcome.coldStart !== undefined) console.log(`        ${outcome.runtime}: edge entry, import to first quantized tensor: ${outcome.coldStart.toFixed(0)} ms`)
 }
-process.exitCode = failed ? 1 : 0
+console.log(`runtimes: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
+if (json) writeFileSync(json, JSON.stringify(counts))
+process.exit(counts.failed ? 1 : 0)
