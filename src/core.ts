@@ -2,23 +2,23 @@
 //
 // A product is D = alpha * (A B) + beta * C in the conventions of torch and cuBLAS; which arithmetic sums it is chosen by name (`accumulate`): f32, exact, or a
 // modelled matrix unit (src/numerics/mma.ts). Block-scaled operands are both stored with K contiguous, [M, K] and [N, K], as cuBLAS and torch._scaled_mm take them
-// (torch's `b.t()` of an [N, K] tensor). NVFP4's tensor scales belong in alpha.
+// (torch's `b.t()` of an [N, K] tensor). NVFP4's tensor scales go into alpha.
 import { UsageError, lookup } from './errors.ts'
 import { castPolicies } from './numerics/cast.ts'
 import { formats, type FormatName } from './numerics/formats.ts'
 import { mmaConfig, mmaFamilies, mmaModel, mmaModels, resolveMma, type Confidence, type MmaConfig, type MmaScale } from './numerics/mma.ts'
-import { blockQuantizer, type BlockProfileName } from './numerics/profiles.ts'
-import type { BlockQuantizer } from './numerics/quantizer.ts'
-import { codesTensor, codeWidth, decodeElements, dequantize, encodeElements, quantizeCodes, scaleShape, type Codes } from './ops/codes.ts'
+import { namedQuantizer, type ProfileName, type Quantizer, type QuantizerChanges } from './numerics/named-quantizers.ts'
+import { codesTensor, codeWidth, decodeElements, encodeElements } from './ops/codes.ts'
 import { accumulate as emitAccumulate, epilogue, nanOf, outputs, type Output, type Product } from './ops/matmul.ts'
 import type { MmaCodes } from './ops/mma.ts'
-import type { RandomSource } from './ops/quantize.ts'
 import type { Executor } from './runtime/executor.ts'
-import { size, type Tensor } from './runtime/memory.ts'
+import type { Tensor } from './runtime/memory.ts'
 import { Program } from './runtime/program.ts'
-import { dense, halfCode, matrix, scalesOf, transposed, unpacked, type CodedMatrix, type Matrix, type Operand, type ScaledMatrix } from './operands.ts'
+import { halfCode, matrix, scalesOf, transposed, type CodedMatrix, type Matrix, type Operand, type ScaledMatrix } from './operands.ts'
+import { bytes, emitDequantize, emitQuantize, emitValues, write, writeCodes, type Axes, type Quantized, type QuantizeOptions } from './quantized.ts'
 
 export type { CodedMatrix, Matrix, ScaledMatrix } from './operands.ts'
+export { teHadamard, type Axes, type Quantized, type QuantizeOptions, type Transform } from './quantized.ts'
 
 /** `f32`, `exact`, an MMA model's name, or an architecture whose unit for the operands is meant. */
 export type Accumulate = 'f32' | 'exact' | (string & {})
@@ -54,9 +54,6 @@ export interface ProductResult {
   readonly model: { readonly name: string, readonly confidence: Confidence, readonly source: string } | null
 }
 
-/** A quantized tensor: scales along `axis`. */
-export interface Quantized extends ScaledMatrix { readonly axis: number }
-
 /**
  * Products and quantizers over typed arrays, on any executor; calls wait for each other. Each builds a small program and gives its memory back, so a caller that
  * repeats the same shapes is faster with a `Program` of its own.
@@ -84,16 +81,16 @@ export class Core {
     return this.#product(M, N, K, options, config, p => ({ accumulate: config, a: this.#put(p, x, M, K), b: this.#put(p, y, N, K) }))
   }
 
-  /** a [M, K] times the transpose of b [N, K], both block-scaled along K. Throws UsageError for shapes, scales, codes and names that do not fit. */
-  async scaledMatmul(a: ScaledMatrix, b: ScaledMatrix, options: ProductOptions = {}): Promise<ProductResult> {
-    const { accumulate = 'f32' } = options
+  /** a [M, K] times the transpose of b [N, K], both block-scaled along K. alpha is the product of their tensor scales if not given. Throws UsageError for shapes, scales, codes and names that do not fit. */
+  async scaledMatmul(a: ScaledMatrix, b: ScaledMatrix, given: ProductOptions = {}): Promise<ProductResult> {
+    const { accumulate = 'f32', alpha = Math.fround((a.tensorScale ?? 1) * (b.tensorScale ?? 1)) } = given, options = { ...given, alpha }
     const left = matrix('a', a), right = matrix('b', b)
     const [M, K] = left.shape, [N, bK] = right.shape
     if (K !== bK) throw new UsageError(`scaledMatmul: a [${a.shape}] and b [${b.shape}]: both hold K last, and ${K} and ${bK} differ`)
     if (a.scale.format !== b.scale.format || a.scale.block !== b.scale.block) throw new UsageError(`scaledMatmul: a has scales ${a.scale.format}/${a.scale.block}, b ${b.scale.format}/${b.scale.block}; they must agree`)
     const scales = [scalesOf('a', a), scalesOf('b', b)] as const
     const plain = withoutUnit(accumulate)
-    if (plain) return this.#product(M, N, K, options, null, p => ({ accumulate: plain, a: this.#dequantized(p, a, left, scales[0]), b: this.#dequantized(p, b, right, scales[1]) }))
+    if (plain) return this.#product(M, N, K, options, null, p => ({ accumulate: plain, a: emitValues(p, a, left.shape, 1, left.codes!, scales[0]), b: emitValues(p, b, right.shape, 1, right.codes!, scales[1]) }))
     const config = unit(accumulate, a.format, b.format, a.scale as MmaScale)
     return this.#product(M, N, K, options, config, p => ({
       accumulate: config, a: this.#put(p, left.codes!, M, K, scales[0]), b: this.#put(p, right.codes!, N, K, scales[1]),
@@ -101,32 +98,17 @@ export class Core {
   }
 
   /**
-   * Blocks of `x` along `axis` (default the last) to codes and E8M0 scales. `quantizer`: a profile's name with `format`, or the quantizer itself. `random` is needed by
-   * stochastic rounding alone. Throws UsageError.
+   * Blocks of `x` along `axis` (default the last), or tiles over its last two, to codes and scales. `quantizer`: a profile's name (with format, block and rounding, if not
+   * the profile's own), or the quantizer itself. Throws UsageError.
    */
-  async quantize(x: Matrix, quantizer: BlockProfileName | BlockQuantizer, { format, axis = -1, random }: { format?: FormatName, axis?: number, random?: RandomSource } = {}): Promise<Quantized> {
-    const q = typeof quantizer === 'string' ? blockQuantizer(quantizer, format ?? 'e4m3') : quantizer
-    dense('x', x.shape, x.data.length)
-    const at = axis < 0 ? axis + x.shape.length : axis
-    const scaled = scaleShape(x.shape, axis, q.blockSize)
-    return this.#alone(p => {
-      const codes = codesTensor(p.arena, x.shape), scales = codesTensor(p.arena, scaled)
-      quantizeCodes(p, this.#write(p, x.data, x.shape), codes, scales, axis, q, random)
-      return () => ({ shape: x.shape, format: q.format, codes: this.#bytes(codes), scales: this.#bytes(scales), scale: { format: 'e8m0' as const, block: q.blockSize || Math.max(x.shape[at]!, 1) }, axis: at })
-    })
+  async quantize(x: Matrix, quantizer: ProfileName | Quantizer, options: QuantizeOptions & QuantizerChanges = {}): Promise<Quantized> {
+    const q = typeof quantizer === 'string' ? namedQuantizer(quantizer, options) : quantizer
+    return this.#alone(p => emitQuantize(p, x, q, options))
   }
 
-  /** The f32 value of every element: its code's value times its block's scale, rounded once. Throws UsageError. */
-  async dequantize(x: ScaledMatrix & { readonly axis?: number }): Promise<Matrix> {
-    const codes = unpacked('x', x), axis = x.axis ?? x.shape.length - 1
-    const shape = scaleShape(x.shape, axis, x.scale.block)
-    const scales = x.scaleLayout === '128x4' ? scalesOf('x', x) : x.scales
-    if (scales.length !== size(shape)) throw new UsageError(`x: ${scales.length} scales; shape [${x.shape}] with blocks of ${x.scale.block} along axis ${axis} has ${size(shape)}`)
-    return this.#alone(p => {
-      const out = p.arena.tensor(...x.shape)
-      emitDequantize(p, this.#writeCodes(p, codes, x.shape), this.#writeCodes(p, scales, shape), out, axis, x)
-      return () => ({ shape: x.shape, data: p.arena.f32(out).slice() })
-    })
+  /** The f32 value of every element: its code's value times its block's scale, rounded once; for E4M3 scales, times fl(scale * tensorScale). Throws UsageError. */
+  async dequantize(x: ScaledMatrix & { readonly axis?: Axes, readonly tensorScale?: number }): Promise<Matrix> {
+    return this.#alone(p => emitDequantize(p, x))
   }
 
   // ---- Running one program at a time ----
@@ -164,7 +146,7 @@ export class Core {
       if (K > 0) emitAccumulate(p, product, d, { ...start && { start: d }, cuts })
       else if (!start) p.emit('fill_f32', [d.ptr, 0], M * N)
       const to = p.arena.allocBytes(M * N * (out === 'f32' ? 4 : 2))
-      epilogue(p, d, to, { half, nan: nanOf(product.accumulate), output: out, alpha, beta, ...c && beta !== 0 && { c: this.#write(p, c.data, c.shape) } })
+      epilogue(p, d, to, { half, nan: nanOf(product.accumulate), output: out, alpha, beta, ...c && beta !== 0 && { c: write(p, c.data, c.shape) } })
       return () => result(M, N, out, p.arena.u8(to, M * N * (out === 'f32' ? 4 : 2)).slice(), model)
     })
   }
@@ -182,37 +164,17 @@ export class Core {
 
   // ---- Operands ----
 
-  #write(p: Program, data: Float32Array, shape: readonly number[]): Tensor {
-    const t = p.arena.tensor(...shape)
-    p.arena.u32(t).set(new Uint32Array(data.buffer, data.byteOffset, data.length))
-    return t
-  }
-
-  #writeCodes(p: Program, codes: Uint8Array | Uint16Array | Uint32Array, shape: readonly number[]): Codes {
-    const ptr = p.arena.allocBytes(codes.byteLength)
-    p.arena.u8(ptr, codes.byteLength).set(new Uint8Array(codes.buffer, codes.byteOffset, codes.byteLength))
-    return { ptr, shape, width: codes.BYTES_PER_ELEMENT as 1 | 2 }
-  }
-
-  #bytes(c: Codes): Uint8Array { return this.executor.arena.u8(c.ptr, size(c.shape) * c.width).slice() }
-
   /** An operand of a matrix unit. */
   #put(p: Program, codes: Uint8Array | Uint16Array | Uint32Array, rows: number, K: number, scales?: Uint8Array): MmaCodes {
-    return { ptr: this.#writeCodes(p, codes, [rows, K]).ptr, rows, K, ...scales && { scales: this.#writeCodes(p, scales, [scales.length]).ptr } }
+    return { ptr: writeCodes(p, codes, [rows, K]).ptr, rows, K, ...scales && { scales: writeCodes(p, scales, [scales.length]).ptr } }
   }
 
   /** An unscaled operand as f32. */
   #values(p: Program, { shape, data, format, codes }: Operand): Tensor {
-    if (data) return this.#write(p, data, shape)
+    if (data) return write(p, data, shape)
     const out = p.arena.tensor(...shape)
     if (format === 'tf32') p.arena.u32(out).set(Uint32Array.from(codes!, word => (word & 0xffffe000) >>> 0))
-    else decodeElements(p, this.#writeCodes(p, codes!, shape), out, format!)
-    return out
-  }
-
-  #dequantized(p: Program, x: ScaledMatrix, { shape, codes }: Operand, scales: Uint8Array): Tensor {
-    const out = p.arena.tensor(...shape)
-    emitDequantize(p, this.#writeCodes(p, codes!, shape), this.#writeCodes(p, scales, scaleShape(shape, 1, x.scale.block)), out, 1, x)
+    else decodeElements(p, writeCodes(p, codes!, shape), out, format!)
     return out
   }
 
@@ -222,7 +184,7 @@ export class Core {
     const words = new Uint32Array(data!.buffer, data!.byteOffset, data!.length)
     if (format === 'tf32') return words
     return this.#alone(p => {
-      const x = this.#write(p, data!, shape), back = p.arena.tensor(...shape), width = codeWidth(formats[format])
+      const x = write(p, data!, shape), back = p.arena.tensor(...shape), width = codeWidth(formats[format])
       const c = codesTensor(p.arena, shape, width)
       encodeElements(p, x, c, format, castPolicies.ml_dtypes)
       decodeElements(p, c, back, format)
@@ -230,8 +192,8 @@ export class Core {
         const got = p.arena.u32(back)
         const wrong = words.findIndex((w, i) => w !== got[i] && !((w & 0x7fffffff) > 0x7f800000 && (got[i]! & 0x7fffffff) > 0x7f800000))
         if (wrong >= 0) throw new UsageError(`${name}[${Math.floor(wrong / shape[1])}, ${wrong % shape[1]}] = ${data![wrong]} is not a number of ${format}: round the operand to the unit's format first`)
-        const bytes = this.#bytes(c)
-        return width === 1 ? bytes : new Uint16Array(bytes.buffer)
+        const encoded = bytes(p, c)
+        return width === 1 ? encoded : new Uint16Array(encoded.buffer)
       }
     })
   }
@@ -261,11 +223,6 @@ function cutsOf(K: number, step: number, { splitK, promoteK }: ProductOptions): 
   if (name === 'promoteK' && value % step) throw new UsageError(`promoteK is ${value}, must be a multiple of the unit's step, ${step}`)
   const length = name === 'promoteK' ? value : Math.ceil(Math.ceil(K / step) / value) * step
   return Array.from({ length: Math.max(0, Math.ceil(K / length) - 1) }, (_, i) => (i + 1) * length)
-}
-
-function emitDequantize(p: Program, codes: Codes, scales: Codes, out: Tensor, axis: number, { format, scale }: ScaledMatrix): void {
-  if (scale.format !== 'e8m0') throw new UsageError(`accumulate f32 and exact, and dequantize, take e8m0 scales for now, not ${scale.format}`)
-  dequantize(p, codes, scales, out, axis, format, scale.block)
 }
 
 function result(M: number, N: number, format: Output, bytes: Uint8Array, model: ProductResult['model']): ProductResult {

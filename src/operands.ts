@@ -24,6 +24,8 @@ export interface ScaledMatrix extends CodedMatrix {
   readonly scale: { readonly format: 'e8m0' | 'ue4m3', readonly block: number }
   /** `plain` (default): [rows, ceil(K / block)], row-major. `128x4`: the tiles of cuBLAS and tcgen05, rows padded to 128 and columns to 4. */
   readonly scaleLayout?: 'plain' | '128x4'
+  /** NVFP4: decoding scale of the whole tensor, default 1. In a product it goes into alpha. */
+  readonly tensorScale?: number
 }
 
 /** A checked operand, row-major, one code per array element. */
