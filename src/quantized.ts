@@ -32,6 +32,7 @@ export interface Transform { readonly signs: readonly number[], readonly round?:
 /** TransformerEngine's: blocks of 16, fixed signs, rounded to bf16. */
 export const teHadamard: Transform = { signs: TE_SIGNS, round: 'bf16' }
 
+/** Where the blocks lie, and what happens before and beside their quantization. */
 export interface QuantizeOptions {
   /** Axis of the blocks, default the last; or the last two: tiles. */
   readonly axis?: Axes

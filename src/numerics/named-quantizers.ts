@@ -5,7 +5,9 @@ import { NVFP4_BLOCK, nvfp4ProfileNotes, nvfp4Profiles, type Nvfp4ProfileName, t
 import { blockProfileNotes, blockQuantizer, type BlockProfileName, type ProfileNote } from './profiles.ts'
 import type { BlockQuantizer, Rounding } from './quantizer.ts'
 
+/** A profile's name. */
 export type ProfileName = BlockProfileName | Nvfp4ProfileName
+/** A quantizer of blocks with power-of-two scales, or an NVFP4 recipe. */
 export type Quantizer = BlockQuantizer | Nvfp4Quantizer
 
 /** Source, formats and verification of every profile. */

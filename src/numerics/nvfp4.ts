@@ -13,8 +13,10 @@ import type { Rounding } from './quantizer.ts'
 import type { ProfileNote } from './profiles.ts'
 
 export const nvfp4Recipes = ['te', 'torchao', 'torchao-one-level', 'modelopt', 'cublas'] as const
+/** Whose order of float32 operations. */
 export type Nvfp4Recipe = typeof nvfp4Recipes[number]
 
+/** Quantizes blocks of 16, or tiles of 16 x 16, of E2M1 with E4M3 scales. */
 export interface Nvfp4Quantizer {
   readonly kind: 'nvfp4'
   readonly recipe: Nvfp4Recipe
@@ -34,6 +36,7 @@ export const nvfp4Profiles = {
   'cublas-nvfp4': nvfp4('cublas'),
 } as const satisfies Record<string, Nvfp4Quantizer>
 
+/** A profile's name. */
 export type Nvfp4ProfileName = keyof typeof nvfp4Profiles
 
 export const nvfp4ProfileNotes: Readonly<Record<Nvfp4ProfileName, ProfileNote>> = {
