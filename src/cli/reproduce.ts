@@ -6,6 +6,7 @@ import { reproductions } from '../experiments/reproductions/index.ts'
 import { scales, type Outcome, type Reproduction, type Scale } from '../experiments/reproduction.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import { formatCsv } from '../io/csv.ts'
+import { enableWide, wideAllowed } from '../runtime/wide.ts'
 import { interruptible, parse, wholeNumber } from './arguments.ts'
 
 export const help = `usage: blockscale reproduce list
@@ -39,6 +40,7 @@ export async function run(args: string[]): Promise<number> {
   const chosen = name === 'all' ? reproductions : reproductions.filter(r => r.name === name)
   if (!chosen.length) throw new UsageError(`unknown reproduction ${JSON.stringify(name)}: use list, all or one of ${reproductions.map(r => r.name).join(', ')}`)
   const seed = wholeNumber('--seed', values.seed, 0)
+  if (wideAllowed()) enableWide()
   const { signal, done } = interruptible()
   mkdirSync(values.out, { recursive: true })
   const results: { reproduction: Reproduction, outcome: Outcome, seconds: number }[] = []

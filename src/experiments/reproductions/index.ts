@@ -3,6 +3,8 @@ import type { Reproduction } from '../reproduction.ts'
 import { reproduction as codeGeometry } from './r01-code-geometry.ts'
 import { reproduction as clamping } from './r02-clamping.ts'
 import { reproduction as activationOverflow } from './r03-activation-overflow.ts'
+import { reproduction as layerNormClustering } from './r04-layer-norm-clustering.ts'
+import { reproduction as layerNormBias } from './r05-layer-norm-bias.ts'
 import { reproduction as languageModel } from './r12-language-model.ts'
 import { reproduction as scalingLaw } from './r15-scaling-law.ts'
 import { reproduction as spikeOnset } from './r16-spike-onset.ts'
@@ -14,5 +16,5 @@ import { reproduction as dimensionFree } from './dimension-free-sgd.ts'
 import { reproduction as sketchedRegression } from './sketched-regression.ts'
 
 export const reproductions: readonly Reproduction[] = [
-  codeGeometry, clamping, activationOverflow, languageModel, scalingLaw, spikeOnset, scaleRounding, exponentBump, stochasticRounding, nvfp4, sketchedRegression, dimensionFree,
+  codeGeometry, clamping, activationOverflow, layerNormClustering, layerNormBias, languageModel, scalingLaw, spikeOnset, scaleRounding, exponentBump, stochasticRounding, nvfp4, sketchedRegression, dimensionFree,
 ]
