@@ -8,7 +8,7 @@ export interface Command { readonly help: string, run(args: string[]): Promise<n
 const commands: Readonly<Record<string, { summary: string, load: () => Promise<Command> }>> = {
   train: { summary: 'train a model from a preset or a YAML file', load: () => import('./train.ts') },
   intervene: { summary: 'fork a run at a checkpoint with another precision', load: () => import('./intervene.ts') },
-  report: { summary: 'write the page of a run, or of several compared', load: () => import('./report.ts') },
+  report: { summary: 'write the page of a run, of a sweep, or of several runs compared', load: () => import('./report.ts') },
   watch: { summary: 'a live page of a run or a sweep', load: () => import('./watch.ts') },
   export: { summary: 'a run\'s metrics for TensorBoard, as CSV or Parquet', load: () => import('./export.ts') },
   sweep: { summary: 'many runs from one file, on this machine or a cluster', load: () => import('./sweep.ts') },

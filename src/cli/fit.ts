@@ -1,10 +1,11 @@
 // blockscale fit: scaling laws from a table of runs.
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
-import { columnIndex, formatCsv, numberColumn, parseCsv, textColumn, type CsvTable } from '../io/csv.ts'
-import { bootstrap, coefficientNames, fit, forms, isoLossGrid, optimalLine, type CoefficientName, type Coefficients, type Fit, type Form, type Observation } from '../experiments/fit.ts'
+import { formatCsv, parseCsv, type CsvTable } from '../io/csv.ts'
+import { fitTable, type Described } from '../experiments/fit-table.ts'
+import { coefficientNames, forms, isoLossGrid, type CoefficientName, type Form } from '../experiments/fit.ts'
 import type { Interval } from '../experiments/statistics.ts'
 import { parse, wholeNumber } from './arguments.ts'
 
@@ -23,6 +24,8 @@ Fit a scaling law to a table of runs.
   --bootstrap N              95 % intervals from N resamples of the rows
   --seed N                   of the resampling, default 0
   --contours FILE.csv        predicted loss over compute and parameters, for iso-loss contours
+  --report FILE.html         a page: contours with the optimal line, loss at constant compute, residuals, all with their numbers
+  --baseline VALUE           with --by and --report: the value that the others are compared with, run by run
   --json                     the result as JSON
 
 Minimizes the mean Huber loss (delta 1e-3) of log loss by L-BFGS from 16 starts. Rows without a positive finite loss are left out and counted.
@@ -30,37 +33,32 @@ Minimizes the mean Huber loss (delta 1e-3) of log loss by L-BFGS from 16 starts.
 examples:
   blockscale fit runs.csv --where config=fp8_e4m3_bfloat16
   blockscale fit runs.csv --by config --bootstrap 200
+  blockscale fit runs.csv --by config --baseline bf16_bf16 --report fits.html
   blockscale fit runs/my-sweep --form kaplan --freeze E=0.53
 `
 
 const options = {
   form: { type: 'string', default: 'chinchilla' }, loss: { type: 'string' }, params: { type: 'string', default: 'params' }, tokens: { type: 'string', default: 'tokens' },
   where: { type: 'string', multiple: true, default: [] as string[] }, by: { type: 'string' }, freeze: { type: 'string', multiple: true, default: [] as string[] },
-  bootstrap: { type: 'string' }, seed: { type: 'string', default: '0' }, contours: { type: 'string' }, json: { type: 'boolean' },
+  bootstrap: { type: 'string' }, seed: { type: 'string', default: '0' }, contours: { type: 'string' }, report: { type: 'string' }, baseline: { type: 'string' }, json: { type: 'boolean' },
 } as const
 
 export async function run(args: string[]): Promise<void> {
   const { values, positionals: [source] } = parse('fit', args, options, [1, 1])
   const form = values.form as Form
   if (!forms.includes(form)) throw new UsageError(`--form ${values.form}: must be one of ${forms.join(', ')}`)
-  const frozen = Object.fromEntries(values.freeze.map(freeze)) as Partial<Coefficients>
-  const resamples = values.bootstrap === undefined ? 0 : wholeNumber('--bootstrap', values.bootstrap, 2)
-  const seed = wholeNumber('--seed', values.seed, 0)
-  const table = await readTable(source!)
-  const loss = values.loss ?? ['min_val_loss', 'val_loss', 'loss', 'studied.min_val_loss', 'studied.val_loss'].find(c => table.header.includes(c))
-  if (loss === undefined) throw new UsageError(`${table.source}: no loss column; name one with --loss (it has ${table.header.join(', ')})`)
-
-  const fits = [...groups(table, values.where, values.by)].map(([name, lines]) => {
-    const [params, tokens, losses] = [values.params, values.tokens, loss].map(column => numberColumn(lines, column)) as [number[], number[], number[]]
-    const observations = params.map((n, i): Observation => ({ params: n, tokens: tokens[i]!, loss: losses[i]! }))
-    let result
-    try { result = fit(observations, { form, frozen }) } catch (error) {
-      throw error instanceof UsageError && name ? new UsageError(`${name}: ${error.message}`) : error
-    }
-    const excluded = result.excluded.map(({ index, reason }) => ({ line: lines.records[index]!.line, reason }))
-    return { name, loss, ...result, excluded, optimal: optimalLine(form, result.coefficients), ...resamples ? { intervals: bootstrap(observations, result, { resamples, seed }) } : {}, observations }
+  if (values.baseline !== undefined && (values.by === undefined || values.report === undefined)) throw new UsageError(`--baseline ${values.baseline}: needs --by and --report`)
+  const { loss, params, tokens, where, by } = values
+  const fits = fitTable(await readTable(source!), {
+    form, params, tokens, where, frozen: Object.fromEntries(values.freeze.map(freeze)), seed: wholeNumber('--seed', values.seed, 0),
+    resamples: values.bootstrap === undefined ? 0 : wholeNumber('--bootstrap', values.bootstrap, 2), ...loss !== undefined ? { loss } : {}, ...by !== undefined ? { by } : {},
   })
   if (values.contours !== undefined) writeFileAtomic(values.contours, contourCsv(fits))
+  if (values.report !== undefined) {
+    if (values.baseline !== undefined && !fits.some(f => f.name === values.baseline)) throw new UsageError(`--baseline ${values.baseline}: column ${by} has ${fits.map(f => f.name).join(', ')}`)
+    const { fitPage } = await import('../report/fit-page.ts')
+    writeFileAtomic(values.report, fitPage(basename(source!), fits, values.baseline))
+  }
   process.stdout.write(values.json ? `${JSON.stringify(fits.map(({ observations, ...rest }) => rest), null, 2)}\n` : fits.map(describe).join('\n'))
 }
 
@@ -81,24 +79,6 @@ function freeze(text: string): [CoefficientName, number] {
   const isPower = name === 'alpha' || name === 'beta'
   if (value.trim() === '' || !Number.isFinite(number) || (!isPower && number <= 0)) throw new UsageError(`--freeze ${text}: must be a ${isPower ? '' : 'positive '}number`)
   return [name, number]
-}
-
-/** The rows that match `where`, apart by the values of column `by`. */
-function groups(table: CsvTable, where: readonly string[], by: string | undefined): Map<string, CsvTable> {
-  const conditions = where.map(text => {
-    const at = text.indexOf('=')
-    if (at < 1) throw new UsageError(`--where ${text}: must have the form COLUMN=VALUE`)
-    return { column: columnIndex(table, text.slice(0, at)), value: text.slice(at + 1) }
-  })
-  const records = table.records.filter(r => conditions.every(c => r.fields[c.column] === c.value))
-  if (!records.length) throw new UsageError(`${table.source}: no row${where.length ? ` has ${where.join(' and ')}` : 's'}`)
-  if (by === undefined) return new Map([['', { ...table, records }]])
-  const names = [...new Set(textColumn({ ...table, records }, by))]
-  return new Map(names.map(name => [name, { ...table, records: records.filter(r => r.fields[columnIndex(table, by)] === name) }]))
-}
-
-type Described = Omit<Fit, 'excluded'> & {
-  name: string, loss: string, excluded: { line: number, reason: string }[], optimal: ReturnType<typeof optimalLine>, intervals?: Record<CoefficientName, Interval>, observations: Observation[]
 }
 
 const digits = (v: number) => v.toPrecision(5)

@@ -7,7 +7,9 @@ export const color = {
   studied: 'var(--studied)',
   series: (i: number): string => `var(--series-${i % 8})`,
   /** Layers are ordered, so they share a hue and differ in depth. */
-  layer: (i: number, depth: number): string => `color-mix(in oklab, var(--layer-last) ${depth < 2 ? 100 : Math.round(100 * i / (depth - 1))}%, var(--layer-first))`,
+  layer: (i: number, depth: number): string => color.ramp(depth < 2 ? 1 : i / (depth - 1)),
+  /** A quantity from its lowest (0) to its highest (1). */
+  ramp: (share: number): string => `color-mix(in oklab, var(--layer-last) ${Math.round(100 * share)}%, var(--layer-first))`,
 }
 
 export const stylesheet = `
@@ -66,6 +68,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 th[scope=row] { font-weight: 400; }
 .matrix td { white-space: nowrap; }
 .matrix thead th { white-space: normal; }
+.plain thead th { white-space: nowrap; }
 td.differs { color: var(--studied); font-weight: 600; }
 caption { text-align: left; font-weight: 600; padding: 0 0 2px; }
 .chip { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 8px; }

@@ -10,17 +10,11 @@ import { html } from '../../src/report/html.ts'
 import { lastBucket } from '../../src/report/last-bucket.ts'
 import { percent, relation, significant } from '../../src/report/page.ts'
 import { writeComparison, writeRunReport } from '../../src/report/write.ts'
+import { references } from './pages.ts'
 import { writeSyntheticRun } from './synthetic.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'blockscale-report-'))
 const parse = (file: string) => new JSDOM(readFileSync(file, 'utf8')).window.document
-
-/** Everything a page could ask the network for. */
-function references(document: Document): string[] {
-  const attributes = [...document.querySelectorAll('*')].flatMap(e => [...e.attributes].filter(a => ['src', 'href', 'xlink:href', 'data', 'action', 'srcset'].includes(a.name)).map(a => a.value))
-  const styles = [...document.querySelectorAll('style')].flatMap(s => s.textContent!.match(/url\([^)]*\)|@import[^;]*/g) ?? [])
-  return [...attributes, ...styles].filter(r => !r.startsWith('data:') && !r.startsWith('#'))
-}
 
 describe('the page of a run', () => {
   const directory = join(folder, 'quick')
