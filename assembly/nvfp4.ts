@@ -360,6 +360,12 @@ export function nvfp4_tensor_scale(dst: usize, partials: usize, count: i32, reci
   }
 }
 
+/** dst = x times (d of tensor scale a times d of tensor scale b): a product of two NVFP4 tensors from its sum over codes and block scales. Items: elements. */
+export function nvfp4_rescale(dst: usize, x: usize, a: usize, b: usize, recipe: i32, begin: i32, end: i32): void {
+  const direct = recipe != TE && recipe != CUBLAS, da = direct ? load<f32>(a) : 1 / load<f32>(a), db = direct ? load<f32>(b) : 1 / load<f32>(b), factor = da * db
+  for (let i = begin; i < end; i++) store<f32>(dst + (<usize>i << 2), load<f32>(x + (<usize>i << 2)) * factor)
+}
+
 /** dst = p (s d) of E2M1 codes [rows, cols] and E4M3 bytes, `block` columns to a scale; `tensor` points at S or t. Items: blocks, row by row. */
 export function nvfp4_dequantize_rows(dst: usize, codes: usize, scales: usize, cols: i32, tensor: usize, recipe: i32, begin: i32, end: i32): void {
   start(recipe, tensor, NEAREST, 0, 0, 0, 0)

@@ -1,5 +1,6 @@
 // microxcaling's dictionary of options (`mx_specs`), read into this library's named values. Semantics: microsoft/microxcaling 7bc4195, mx/specs.py,
 // with the switches that the systems-scaling copy (8aa0ac8) added. An option with a value that has no counterpart here is an error, never ignored.
+import { allSequential } from '../numerics/accumulation.ts'
 import type { FormatName } from '../numerics/formats.ts'
 import { bfloat, blockQuantizer, fp, torchEmulation } from '../numerics/profiles.ts'
 import type { BlockQuantizer, ElementRounding, Rounding } from '../numerics/quantizer.ts'
@@ -103,7 +104,8 @@ export function linearPrecision(s: FinalSpecs): LinearPrecision {
     forward: { activation: operandQuantizer(s, 'a_elem_format', 'round_mx_output'), weight: operandQuantizer(s, 'w_elem_format', 'round_mx_output') },
     dgrad: { gradient: operand('a_elem_format_bp_os', 'round_mx_grad_output_grad_input'), weight: operand('w_elem_format_bp', 'round_mx_weight_grad_input') },
     wgrad: { gradient: operand('a_elem_format_bp_ex', 'round_mx_grad_output_grad_weight'), activation: operand('a_elem_format_bp', 'round_mx_input_grad_weight') },
-    round: single('forward', 'round_output', 'round_weight'), roundBackward: backward ? single('backward', 'round_grad_input', 'round_grad_weight') : null, hadamard: { dgrad: null, wgrad: null }, random: null,
+    round: single('forward', 'round_output', 'round_weight'), roundBackward: backward ? single('backward', 'round_grad_input', 'round_grad_weight') : null, hadamard: { dgrad: null, wgrad: null }, tiles: false,
+    accumulation: allSequential, random: null,
   }
 }
 
@@ -116,8 +118,9 @@ export function modelPrecision(specs: MxSpecs, options: { layerNormEps: number, 
   for (const key of ['vec_use_exp2', 'vec_use_recip', 'custom_cuda'] as const) if (s[key]) throw new Error(`${key} is not supported`)
   if (!chain || s.bfloat !== 16 || !s.bfloat_subnorms || chain.rounding === 'toward-zero') throw new Error(`vector operations with bfloat ${s.bfloat}, fp ${s.fp}, round ${s.round} are not supported`)
   const backward = s.quantize_backprop ? 'bf16' as const : 'fp32' as const, { rounding } = chain, eps = options.layerNormEps
+  const linear = linearPrecision(s)
   return {
-    linear: linearPrecision(s),
+    linear, high: { first: 0, last: 0 }, unquantized: linear,
     norm: { mode: s.dont_quantize_layernorm ? { kind: 'bf16-half', eps, rounding } : { kind: 'bf16', eps, rounding, backward }, affine: null, rounded: true, betaGradient: options.betaGradient },
     activation: name => name === 'gelu' && options.studentGelu === 'exact' ? { kind: 'exact' } : name === 'gelu' && s.dont_quantize_gelu ? { kind: 'sigmoid-form' } : { kind: 'bf16', rounding, backward },
   }

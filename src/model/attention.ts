@@ -10,6 +10,7 @@
 //   dP = Q(MX(Q dO) MX(Q v)^T) along headDim          dv = Q(MX(Q P)^T MX(Q dO))     along queries
 //   dq = Q(MX(Q dS) MX(Q k))   along keys             dk = Q(MX(Q dS)^T MX(Q q))     along queries
 import { UsageError } from '../errors.ts'
+import type { Nvfp4Quantizer } from '../numerics/nvfp4.ts'
 import type { ElementRounding } from '../numerics/quantizer.ts'
 import { causalSoftmax, causalSoftmaxBackward, causalSoftmaxTorch, scaleHeads, type AttentionShape, type ScoreRows } from '../ops/attention.ts'
 import { gemmStrided, type MatrixView } from '../ops/gemm.ts'
@@ -17,6 +18,7 @@ import { fakeQuantize, roundElements } from '../ops/quantize.ts'
 import type { Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
 import type { OperandQuantizer, RandomBits } from './precision.ts'
+import { randomSource } from './product.ts'
 
 /** Query rows whose scores are in memory at once: enough for the GEMM, few enough that little above the diagonal is computed. */
 export const BLOCK = 64
@@ -24,11 +26,14 @@ export const BLOCK = 64
 /** `exact`: exp to 0.6 ulp, probabilities divided by their sum. `torch`: as torch's CPU attention, for comparisons with it; the backward pass is exact in both. */
 export type SoftmaxMode = 'exact' | 'torch'
 
+/** NVFP4 has a scale for the whole tensor, and scores are never in memory whole. */
+export type AttentionQuantizer = Exclude<OperandQuantizer, Nvfp4Quantizer>
+
 /** How the products are quantized: operands of the forward pass, the same tensors in the backward pass, and gradients. */
 export interface AttentionPrecision {
-  readonly forward: OperandQuantizer
-  readonly backward: OperandQuantizer
-  readonly gradient: OperandQuantizer
+  readonly forward: AttentionQuantizer
+  readonly backward: AttentionQuantizer
+  readonly gradient: AttentionQuantizer
   /** Elementwise rounding before and after each product; null: none. */
   readonly round: ElementRounding | null
   readonly roundBackward: ElementRounding | null
@@ -59,7 +64,7 @@ class Operands {
     if (round) roundElements(this.#p, src, t, round)
     const from = round ? t : src
     if (q?.kind === 'element') roundElements(this.#p, from, t, q)
-    else if (q) fakeQuantize(this.#p, from, t, axis, q, q.rounding === 'stochastic' && random ? { seed: random.seed, stream: random.stream++, stepPtr: random.stepPtr } : undefined)
+    else if (q) fakeQuantize(this.#p, from, t, axis, q, randomSource(q, random))
     return t
   }
 

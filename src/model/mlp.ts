@@ -10,7 +10,7 @@ import type { Program } from '../runtime/program.ts'
 import { linearBackward, linearForward, type LinearSaved } from './linear.ts'
 import { normBackward, normForward, type NormSaved } from './norm.ts'
 import { ParameterLayout, type ParameterShape, type ParameterVector } from './parameters.ts'
-import type { ModelPrecision } from './precision.ts'
+import { linearOfBlock, type ModelPrecision } from './precision.ts'
 
 export type StudentActivation = 'gelu' | 'relu' | 'swiglu' | 'linear'
 export type TeacherActivation = StudentActivation | 'tanh'
@@ -74,7 +74,7 @@ export function studentForward(p: Program, shape: StudentShape, params: Paramete
   let input = x
   for (let i = 0; i < depth; i++) {
     p.scope(`layers.${i}`, () => {
-      const get = (name: string) => params.get(`layers.${i}.${name}`)
+      const get = (name: string) => params.get(`layers.${i}.${name}`), linear = linearOfBlock(precision, i, depth)
       let h = input, norm: NormSaved | null = null
       if (layerNorm) {
         h = p.temp(batch, d)
@@ -82,9 +82,9 @@ export function studentForward(p: Program, shape: StudentShape, params: Paramete
       }
       const z = p.temp(batch, hidden * gated(activation)), a = p.temp(batch, hidden), y = p.temp(batch, d)
       let fc1!: LinearSaved, fc2!: LinearSaved
-      p.scope('fc1.forward', () => { fc1 = linearForward(p, { x: h, weight: get('fc1.weight'), bias: null, y: z, xRounded: layerNorm && precision.norm.rounded }, precision.linear) })
+      p.scope('fc1.forward', () => { fc1 = linearForward(p, { x: h, weight: get('fc1.weight'), bias: null, y: z, xRounded: layerNorm && precision.norm.rounded }, linear) })
       p.scope('act.forward', () => activationForward(p, activation, mode(precision, activation), { x: z, y: a }))
-      p.scope('fc2.forward', () => { fc2 = linearForward(p, { x: a, weight: get('fc2.weight'), bias: get('fc2.bias'), y }, precision.linear) })
+      p.scope('fc2.forward', () => { fc2 = linearForward(p, { x: a, weight: get('fc2.weight'), bias: get('fc2.bias'), y }, linear) })
       p.scope('residual.forward', () => add(p, input, y, y))
       tap?.({ block: i, normed: h, hidden: a, output: y })
       const block = { x: input, norm, h, fc1, z, a, fc2 }
@@ -111,15 +111,15 @@ export function studentBackward(p: Program, shape: StudentShape, params: Paramet
   for (let i = saved.length - 1; i >= 0; i--) {
     const s = saved[i]!
     p.scope(`layers.${i}`, () => {
-      const get = (name: string) => params.get(`layers.${i}.${name}`), grad = (name: string) => grads.get(`layers.${i}.${name}`)
+      const get = (name: string) => params.get(`layers.${i}.${name}`), grad = (name: string) => grads.get(`layers.${i}.${name}`), linear = linearOfBlock(precision, i, shape.depth)
       const da = p.temp(batch, hidden)
-      p.scope('fc2.backward', () => linearBackward(p, { dy: g, saved: s.fc2, weight: get('fc2.weight'), dx: da, dWeight: grad('fc2.weight'), dBias: grad('fc2.bias') }, precision.linear))
+      p.scope('fc2.backward', () => linearBackward(p, { dy: g, saved: s.fc2, weight: get('fc2.weight'), dx: da, dWeight: grad('fc2.weight'), dBias: grad('fc2.bias') }, linear))
       const dz = p.temp(batch, hidden * gated(activation))
       p.scope('act.backward', () => activationBackward(p, activation, mode(precision, activation), { x: s.z, dy: da, dx: dz }))
       p.free(da, s.a, s.z)
       const needInput = layerNorm || i > 0
       const dh = needInput ? p.temp(batch, d) : null
-      p.scope('fc1.backward', () => linearBackward(p, { dy: dz, saved: s.fc1, weight: get('fc1.weight'), dx: dh, dWeight: grad('fc1.weight'), dBias: null }, precision.linear))
+      p.scope('fc1.backward', () => linearBackward(p, { dy: dz, saved: s.fc1, weight: get('fc1.weight'), dx: dh, dWeight: grad('fc1.weight'), dBias: null }, linear))
       p.free(dz)
       if (!dh) return
       if (layerNorm) {

@@ -1,11 +1,12 @@
 // From a precision scheme to what runs at each site of a transformer. The scheme says how a quantized layer computes (numerics/scheme.ts), the sites say
 // which layers are quantized. A site that is not keeps the scheme's elementwise rounding (bf16 in all but fp32) and its norm and activation modes.
+import { UsageError } from '../errors.ts'
 import { bfloat } from '../numerics/profiles.ts'
 import type { Arithmetic, ElementRounding } from '../numerics/quantizer.ts'
 import type { PrecisionScheme } from '../numerics/scheme.ts'
 import type { ActivationMode } from '../ops/activation.ts'
-import type { AttentionPrecision, SoftmaxMode } from './attention.ts'
-import { resolvePrecision, type LinearPrecision, type ModelPrecision, type NormPrecision, type RandomBits } from './precision.ts'
+import type { AttentionPrecision, AttentionQuantizer, SoftmaxMode } from './attention.ts'
+import { linearOfBlock, resolvePrecision, type LinearPrecision, type ModelPrecision, type NormPrecision, type OperandQuantizer, type RandomBits } from './precision.ts'
 import type { TransformerShape } from './transformer-shape.ts'
 
 /** Which sites are quantized. The paper's runs: all linear layers with the head, nothing else. */
@@ -23,13 +24,10 @@ export interface TransformerSites {
   /** Rounding of the embedding's output, and of the residual stream after every addition (gradients pass unrounded). */
   readonly embedding: 'fp32' | 'bf16'
   readonly residual: 'fp32' | 'bf16'
-  /** Blocks at either end whose layers are not quantized. */
-  readonly highFirst: number
-  readonly highLast: number
 }
 
 export const paperSites: TransformerSites = {
-  qkv: true, attentionOut: true, mlp: true, head: true, attentionProducts: false, embedding: 'fp32', residual: 'fp32', highFirst: 0, highLast: 0,
+  qkv: true, attentionOut: true, mlp: true, head: true, attentionProducts: false, embedding: 'fp32', residual: 'fp32',
 }
 
 export interface BlockPrecision {
@@ -52,34 +50,33 @@ export interface TransformerPrecision {
   readonly softmax: SoftmaxMode
 }
 
-/** The scheme with every block format taken out. */
-function unquantized(s: PrecisionScheme): PrecisionScheme {
-  return { ...s, forward: { activation: null, weight: null }, dgrad: { gradient: null, weight: null }, wgrad: { gradient: null, activation: null } }
-}
-
 /** Resolve a scheme at all sites of `shape`. Options as resolvePrecision's. */
 export function resolveTransformerPrecision(
   scheme: PrecisionScheme, sites: TransformerSites, shape: TransformerShape, options: { arithmetic?: Arithmetic, random?: RandomBits } = {},
 ): TransformerPrecision {
-  return transformerPrecision(resolvePrecision(scheme, options), resolvePrecision(unquantized(scheme), options), sites, shape)
+  return transformerPrecision(resolvePrecision(scheme, options), sites, shape)
 }
 
-/** The precision at all sites: `low` where `sites` quantizes, `high` elsewhere; norms and activations as in `low`. */
-export function transformerPrecision(low: ModelPrecision, high: ModelPrecision, sites: TransformerSites, shape: TransformerShape, softmax: SoftmaxMode = 'exact'): TransformerPrecision {
-  const at = (quantized: boolean): ModelPrecision => quantized ? low : high
+/** The precision at all sites: quantized where `sites` says so, in blocks that the scheme quantizes. */
+export function transformerPrecision(p: ModelPrecision, sites: TransformerSites, shape: TransformerShape, softmax: SoftmaxMode = 'exact'): TransformerPrecision {
+  const at = (quantized: boolean): LinearPrecision => quantized ? p.linear : p.unquantized
   const blocks = Array.from({ length: shape.depth }, (_, i): BlockPrecision => {
-    const inside = i >= sites.highFirst && i < shape.depth - sites.highLast, mlp = at(inside && sites.mlp).linear
+    const inside = linearOfBlock(p, i, shape.depth) === p.linear, mlp = at(inside && sites.mlp)
     return {
-      attProj: at(inside && sites.qkv).linear, attnOut: at(inside && sites.attentionOut).linear, ffProj: mlp, ffOut: mlp,
-      norm: low.norm, activation: low.activation(shape.activation === 'swiglu' ? 'silu' : shape.activation),
-      attention: inside && sites.attentionProducts ? attentionPrecision(low.linear) : null,
+      attProj: at(inside && sites.qkv), attnOut: at(inside && sites.attentionOut), ffProj: mlp, ffOut: mlp,
+      norm: p.norm, activation: p.activation(shape.activation === 'swiglu' ? 'silu' : shape.activation),
+      attention: inside && sites.attentionProducts ? attentionPrecision(p.linear) : null,
     }
   })
-  const rounding = (p: 'fp32' | 'bf16') => p === 'bf16' ? bfloat(16, { rounding: 'nearest-even' }) : null
-  return { block: i => blocks[i]!, finalNorm: low.norm, head: at(sites.head).linear, embedding: rounding(sites.embedding), residual: rounding(sites.residual), softmax }
+  const rounding = (to: 'fp32' | 'bf16') => to === 'bf16' ? bfloat(16, { rounding: 'nearest-even' }) : null
+  return { block: i => blocks[i]!, finalNorm: p.norm, head: at(sites.head), embedding: rounding(sites.embedding), residual: rounding(sites.residual), softmax }
 }
 
-/** Attention's products take the activation formats on both sides, as microxcaling's matmul does. */
+/** Attention's products take the activation formats on both sides, as microxcaling's matmul does. Throws UsageError for NVFP4. */
 function attentionPrecision({ forward, dgrad, wgrad, round, roundBackward, random }: LinearPrecision): AttentionPrecision {
-  return { forward: forward.activation, backward: wgrad.activation, gradient: dgrad.gradient, round, roundBackward, random }
+  const blocks = (q: OperandQuantizer): AttentionQuantizer => {
+    if (q?.kind === 'nvfp4') throw new UsageError('sites.attentionProducts needs precision.scaling mx, which is nvfp4')
+    return q
+  }
+  return { forward: blocks(forward.activation), backward: blocks(wgrad.activation), gradient: blocks(dgrad.gradient), round, roundBackward, random }
 }

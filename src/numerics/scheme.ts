@@ -24,6 +24,8 @@ export const vectorPrecisions = ['fp32', 'bf16'] as const
 export const layerNormPrecisions = ['fp32', 'bf16', 'mx', 'bf16-half'] as const
 export const activationPrecisions = ['exact', 'bf16', 'sigmoid-form', 'as-released'] as const
 export const hadamards = ['none', 'wgrad', 'backward'] as const
+export const scalings = ['mx', 'nvfp4'] as const
+export const weightBlockings = ['rows', 'tiles'] as const
 
 /** Everything about the precision of a training step; `schemes` has the named ones. */
 export interface PrecisionScheme {
@@ -32,8 +34,13 @@ export interface PrecisionScheme {
   readonly wgrad: { readonly gradient: ElementFormat | null, readonly activation: ElementFormat | null }
   /** `fp32`: the whole backward pass is plain f32 over the unrounded saved tensors (forward-only quantization); dgrad and wgrad are then null. */
   readonly backward: 'quantized' | 'fp32'
+  /** `mx`: a power of two per block. `nvfp4`: an E4M3 scale per block of 16 and one f32 scale for the tensor, as TransformerEngine computes them
+   *  (numerics/nvfp4.ts); all block formats are then e2m1, and the settings of power-of-two scales have no meaning. */
+  readonly scaling: typeof scalings[number]
   /** Elements that share one scale. A last block may be shorter. */
   readonly blockSize: number
+  /** `tiles`: a scale of a weight covers blockSize x blockSize elements, so that forward and dgrad see the same quantized weight. */
+  readonly weightBlocks: typeof weightBlockings[number]
   /** Width of the shared exponent; 8 is E8M0. */
   readonly scaleBits: number
   /** How the shared exponent follows from the block's largest magnitude (OCP MX v1.0 section 6.3 is `floor`). */
@@ -42,6 +49,8 @@ export interface PrecisionScheme {
   readonly rounding: typeof roundings[number]
   /** Element rounding of gradients. */
   readonly gradientRounding: typeof roundings[number]
+  /** Element rounding of activations and weights in dgrad and wgrad; null: as `rounding`. */
+  readonly backwardRounding: typeof roundings[number] | null
   /** Exponent bump for blocks that would saturate: as its authors meant it, or as released (maximum taken over the wrong axis). */
   readonly bump: typeof bumps[number]
   /** Random Hadamard transform of blocks before quantization: on both operands of wgrad, or of dgrad and wgrad. */
@@ -59,14 +68,19 @@ export interface PrecisionScheme {
   readonly activation: typeof activationPrecisions[number]
   /** `quantized`: labels of this arm come from a teacher that runs under this scheme's forward formats (as in the released code's MX phase). */
   readonly teacher: 'fp32' | 'quantized'
-  /** How GEMM products are summed. `f32`: one sequential f32 sum over k per output. */
-  readonly accumulator: 'f32'
+  /** Blocks of the model at either end whose linear layers are not quantized. */
+  readonly highFirst: number
+  readonly highLast: number
+  /** How the products of linear layers are summed: `f32` (one sequential f32 sum over k per output), `exact`, `block-exact`, a matrix unit or a family of
+   *  them (numerics/accumulation.ts, numerics/mma.ts). Under an f32 backward it is that of the forward pass. */
+  readonly accumulator: string
 }
 
 const fp32: PrecisionScheme = {
   forward: { activation: null, weight: null }, dgrad: { gradient: null, weight: null }, wgrad: { gradient: null, activation: null }, backward: 'fp32',
-  blockSize: 32, scaleBits: 8, scaleRule: 'floor', rounding: 'nearest-away', gradientRounding: 'nearest-away', bump: 'none', hadamard: 'none',
-  vector: 'fp32', vectorRounding: 'nearest-away', layerNorm: 'fp32', betaGradient: 'computed', activation: 'exact', teacher: 'fp32', accumulator: 'f32',
+  scaling: 'mx', blockSize: 32, weightBlocks: 'rows', scaleBits: 8, scaleRule: 'floor', rounding: 'nearest-away', gradientRounding: 'nearest-away', backwardRounding: null,
+  bump: 'none', hadamard: 'none', vector: 'fp32', vectorRounding: 'nearest-away', layerNorm: 'fp32', betaGradient: 'computed', activation: 'exact', teacher: 'fp32',
+  highFirst: 0, highLast: 0, accumulator: 'f32',
 }
 
 // Activations stay exact in the named pairs, so that they differ from fp32 by rounding alone and not by another formula for GELU.
@@ -91,6 +105,10 @@ const pairs: readonly [ElementFormat, ElementFormat][] = [
 const e4m3 = pair('e4m3', 'e4m3')
 const paperCode: PrecisionScheme = { ...e4m3, activation: 'as-released', betaGradient: 'dropped', teacher: 'quantized' }
 const evenBf16 = { rounding: 'nearest-even', gradientRounding: 'nearest-even', vectorRounding: 'nearest-even' } as const
+const mxfp8Rceil: PrecisionScheme = { ...e4m3, ...evenBf16, scaleRule: 'rceil' }
+const nvfp4: PrecisionScheme = {
+  ...pair('e2m1', 'e2m1'), ...evenBf16, scaling: 'nvfp4', blockSize: 16, weightBlocks: 'tiles', gradientRounding: 'stochastic', hadamard: 'wgrad', highLast: 1,
+}
 
 /** Every scheme that has a name. `W/A` is weights / activations and gradients. */
 export const schemes: Readonly<Record<string, PrecisionScheme>> = {
@@ -109,10 +127,19 @@ export const schemes: Readonly<Record<string, PrecisionScheme>> = {
   'paper-claim': { ...e4m3, layerNorm: 'mx' },
   'e4m3/bump': { ...e4m3, bump: 'intended' },
   // NVIDIA's MXFP8 recipe (arXiv 2506.08027): E4M3 everywhere, scale rounded up so that nothing saturates, nearest-even.
-  'mxfp8-rceil': { ...e4m3, ...evenBf16, scaleRule: 'rceil' },
+  'mxfp8-rceil': mxfp8Rceil,
   'mxfp8-floor': { ...e4m3, ...evenBf16 },
-  // MXFP4 in the backward only, unbiased by stochastic rounding with a random Hadamard transform (arXiv 2502.20586).
-  'mxfp4-backward': { ...bf16, ...evenBf16, gradientRounding: 'stochastic', hadamard: 'backward', dgrad: { gradient: 'e2m1', weight: 'e2m1' }, wgrad: { gradient: 'e2m1', activation: 'e2m1' } },
+  'mxfp8-rceil/blackwell': { ...mxfp8Rceil, accumulator: 'blackwell' },
+  // MXFP4 in the backward only, unbiased: stochastic rounding of both operands after a random Hadamard transform (arXiv 2502.20586). Scales rounded up keep every
+  // element within E2M1's range, which is what the original's factor 3/4 before quantization is for.
+  'mxfp4-backward': {
+    ...bf16, ...evenBf16, gradientRounding: 'stochastic', backwardRounding: 'stochastic', hadamard: 'backward', scaleRule: 'rceil',
+    dgrad: { gradient: 'e2m1', weight: 'e2m1' }, wgrad: { gradient: 'e2m1', activation: 'e2m1' },
+  },
+  // NVIDIA's NVFP4 pretraining recipe (arXiv 2509.25149): all three products in NVFP4, weights in tiles, gradients rounded stochastically, a Hadamard transform of
+  // wgrad's operands, some blocks left in bf16 (there 10 of 62, most of them last; here the last one). The recipe leaves the head in bf16 too: a language model's sites.head.
+  nvfp4,
+  'nvfp4/blackwell': { ...nvfp4, accumulator: 'blackwell' },
 }
 
 /** The scheme called `name`. Throws UsageError that lists the valid names. */
@@ -120,7 +147,7 @@ export const namedScheme = (name: string): PrecisionScheme => lookup(schemes, na
 
 /** One spelling for one meaning: under an f32 backward the backward's own settings are cleared. */
 export function normalizeScheme(s: PrecisionScheme): PrecisionScheme {
-  return s.backward === 'quantized' ? s : { ...s, dgrad: fp32.dgrad, wgrad: fp32.wgrad, gradientRounding: s.rounding, hadamard: 'none' }
+  return s.backward === 'quantized' ? s : { ...s, dgrad: fp32.dgrad, wgrad: fp32.wgrad, gradientRounding: s.rounding, backwardRounding: null, hadamard: 'none' }
 }
 
 /** A readable name: the scheme's own if it has one, else the named scheme that differs in the fewest settings, with the differences: `e4m3/e4m3 layerNorm=mx`. */
@@ -138,5 +165,5 @@ export function describeScheme(scheme: PrecisionScheme): string {
 /** The scheme's settings by dotted key, in declaration order. */
 function flatten(scheme: PrecisionScheme): Map<string, string> {
   return new Map(Object.entries(scheme).flatMap(([key, value]): [string, string][] =>
-    typeof value === 'object' ? Object.entries(value).map(([k, v]) => [`${key}.${k}`, String(v)]) : [[key, String(value)]]))
+    typeof value === 'object' && value !== null ? Object.entries(value).map(([k, v]) => [`${key}.${k}`, String(v)]) : [[key, String(value)]]))
 }

@@ -5,6 +5,7 @@ import { size, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
 import type { Codes } from './codes.ts'
 import { around, castChoices, randomWords, WORTH, type RandomSource } from './quantize.ts'
+import { sameSize } from './shapes.ts'
 
 const recipeNumber = (recipe: Nvfp4Recipe): number => nvfp4Recipes.indexOf(recipe)
 
@@ -64,4 +65,9 @@ export function dequantizeNvfp4(p: Program, codes: Codes, scales: Codes, tensorS
   if (dst.shape.join() !== codes.shape.join()) throw new UsageError(`dst has shape [${dst.shape}], must have codes' [${codes.shape}]`)
   if (scales.shape.join() !== want.join()) throw new UsageError(`scales has shape [${scales.shape}], must have [${want}]`)
   p.emit('nvfp4_dequantize_rows', [dst.ptr, codes.ptr, scales.ptr, cols, tensorScale.ptr, recipeNumber(recipe)], size(want), WORTH / NVFP4_BLOCK)
+}
+
+/** dst = sums of a product over codes and block scales, times both tensors' decoding scales. dst may be the sums. Throws UsageError for another size. */
+export function rescaleNvfp4(p: Program, sums: Tensor, dst: Tensor, a: Tensor, b: Tensor, recipe: Nvfp4Recipe): void {
+  p.emit('nvfp4_rescale', [dst.ptr, sums.ptr, a.ptr, b.ptr, recipeNumber(recipe)], sameSize('rescaleNvfp4', { sums, dst }), WORTH)
 }

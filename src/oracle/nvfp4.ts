@@ -88,3 +88,6 @@ export function quantizeNvfp4(x: Float32Array, shape: readonly number[], axes: n
 export function dequantizeNvfp4(codes: ArrayLike<number>, elementScales: ArrayLike<number>, d: number): Float32Array {
   return Float32Array.from(codes, (code, i) => fround(decode(formats.e2m1, code) * fround(decode(formats.e4m3, elementScales[i]! & 0x7f) * d)))
 }
+
+/** A product of two NVFP4 tensors from its sum over codes and block scales: `a` and `b` are the tensors' scales. */
+export const rescale = (recipe: Nvfp4Recipe, sum: number, a: number, b: number): number => fround(sum * fround(decodingScale(recipe, a) * decodingScale(recipe, b)))

@@ -124,8 +124,14 @@ export const cases: Readonly<Record<string, Case>> = {
       ['nvfp4_dequantize_rows', [s.out(n), rows[1], rows[2], 48, scale, recipe], 105],
       ['nvfp4_columns', [...outputs(), x, 35, 48, 64, ...words], 3], ['nvfp4_columns', [s.out(n), 0, 0, s.specials(n), 35, 48, 64, ...words], 3],
       ['nvfp4_tiles', [...outputs(), x, 35, 48, ...words], 3], ['nvfp4_rows', [s.out(n), 0, 0, x, 48, scale, recipe, choices(STOCHASTIC), ...seed, step], 105],
+      ['nvfp4_rescale', [s.out(67), s.numbers(67), scale, s.constants(3.7), recipe], 67],
     ]
   }),
+
+  arrange: s => [
+    ['arrange_u32', [s.out(35 * 20), s.numbers(35 * 20), 35, 1, 20, 1], 20],
+    ['arrange_u8', [s.outWords(35 * 20), s.numbers(35 * 5), 35, 1, 20, 4], 80], ['arrange_u8', [s.outWords(35 * 15), s.numbers(35 * 5), 20, 20, 1, 3], 105],
+  ],
 
   activation: s => {
     const x = s.numbers(n, -6, 3), odd = s.specials(n), dy = s.numbers(n)
@@ -287,11 +293,12 @@ export const pins: Readonly<Record<string, number>> = {
   hadamard: 0x3dc79da7,
   codes: 0xd5ccd224,
   casts: 0x6c062a47,
-  nvfp4: 0xfeb8a6cf,
+  nvfp4: 0x4bb34364,
   activation: 0x4d8a899d,
   swiglu: 0x05636bba,
   activation_table: 0x3654730d,
   norm: 0x3437e615,
+  arrange: 0x33396b52,
   attention: 0x60d8678c,
   embedding: 0xd74020f6,
   mse_f32: 0xc984dce1,

@@ -1,5 +1,6 @@
 // Pieces that the configurations of all tasks share: kinds of numbers, the precision scheme, checkpoints, and the rules of a scheme.
 import { z } from 'zod'
+import { accumulatorRefusal } from '../numerics/accumulation.ts'
 import * as scheme from '../numerics/scheme.ts'
 import type { PrecisionScheme } from '../numerics/scheme.ts'
 
@@ -16,11 +17,14 @@ const schemeSchema = z.strictObject({
   dgrad: z.strictObject({ gradient: format, weight: format }),
   wgrad: z.strictObject({ gradient: format, activation: format }),
   backward: z.enum(['quantized', 'fp32']),
+  scaling: z.enum(scheme.scalings).default('mx'),
   blockSize: z.int().min(1).max(65536),
+  weightBlocks: z.enum(scheme.weightBlockings).default('rows'),
   scaleBits: z.int().min(2).max(8),
   scaleRule: z.enum(scheme.scaleRules),
   rounding,
   gradientRounding: rounding,
+  backwardRounding: rounding.nullable().default(null),
   bump: z.enum(scheme.bumps),
   hadamard: z.enum(scheme.hadamards),
   vector: z.enum(scheme.vectorPrecisions),
@@ -29,7 +33,9 @@ const schemeSchema = z.strictObject({
   betaGradient: z.enum(['computed', 'dropped']),
   activation: z.enum(scheme.activationPrecisions),
   teacher: z.enum(['fp32', 'quantized']),
-  accumulator: z.enum(['f32']),
+  highFirst: every.default(0),
+  highLast: every.default(0),
+  accumulator: z.string().default('f32'),
 })
 
 /** A scheme's name, or `{ scheme: name, key: value... }` for a named scheme with changes, or every setting spelled out. */
@@ -75,11 +81,17 @@ interface Common {
   readonly probes: z.output<typeof probes>
 }
 
-/** Lengths of the axes that the backward GEMMs sum over, by what decides them. */
-export interface BackwardLengths { readonly dgrad: Readonly<Record<string, number>>, readonly wgrad: Readonly<Record<string, number>> }
+/** What a scheme must fit: the number of blocks, and the lengths of the axes that the backward GEMMs sum over, by what decides them. */
+export interface ModelExtents {
+  readonly depth: number
+  readonly dgrad: Readonly<Record<string, number>>
+  readonly wgrad: Readonly<Record<string, number>>
+  /** wgrad sums over sequences of that length, several to a batch. */
+  readonly sequences: boolean
+}
 
-/** The rules that hold for every task. `lengths` where the task knows them beforehand. */
-export function commonRules(c: Common, lengths: BackwardLengths = { dgrad: {}, wgrad: {} }): Rule[] {
+/** The rules that hold for every task. */
+export function commonRules(c: Common, extents: ModelExtents): Rule[] {
   const { checkpoints: { window }, precisionSchedule, probes } = c, steps = precisionSchedule.map(s => s.step)
   const schemes: Record<string, PrecisionScheme> = {
     precision: c.precision, ...c.baseline && { baseline: c.baseline },
@@ -91,19 +103,26 @@ export function commonRules(c: Common, lengths: BackwardLengths = { dgrad: {}, w
     [steps.every((s, i) => s < c.steps && (i === 0 || s > steps[i - 1]!)), 'precisionSchedule', steps, `steps must rise and stay below steps ${c.steps}`],
     [probes.every === 0 || Object.keys(probes.schemes).length > 0, 'probes.every', probes.every, 'needs at least one entry in probes.schemes'],
     [probes.every === 0 || probes.weights === 'studied' || c.baseline !== null, 'probes.weights', probes.weights, 'needs a baseline, which is null'],
-    ...Object.entries(schemes).flatMap(([key, s]) => schemeRules(key, s, lengths)),
+    ...Object.entries(schemes).flatMap(([key, s]) => schemeRules(key, s, extents)),
   ]
 }
 
-function schemeRules(key: string, s: PrecisionScheme, lengths: BackwardLengths): Rule[] {
+function schemeRules(key: string, s: PrecisionScheme, extents: ModelExtents): Rule[] {
   const formats = [s.forward, s.dgrad, s.wgrad].flatMap(pair => Object.values(pair) as (string | null)[]).filter(f => f !== null)
-  const weight = s.forward.weight
-  const transformed = { ...s.hadamard === 'none' ? {} : lengths.wgrad, ...s.hadamard === 'backward' ? lengths.dgrad : {} }
+  const weight = s.forward.weight, unfit = accumulatorRefusal(s), roundings = [s.rounding, s.gradientRounding, s.backwardRounding ?? s.rounding]
+  const transformed = { ...s.hadamard === 'none' ? {} : extents.wgrad, ...s.hadamard === 'backward' ? extents.dgrad : {} }
   return [
     [s.layerNorm !== 'mx' || (weight !== null && weight !== 'bf16'), `${key}.layerNorm`, s.layerNorm, `needs a block format in ${key}.forward.weight, which is ${weight}`],
     [s.bump === 'none' || s.scaleRule === 'floor', `${key}.bump`, s.bump, `needs ${key}.scaleRule floor, which is ${s.scaleRule}`],
     [s.bump !== 'as-released' || formats.every(f => f === 'e4m3'), `${key}.bump`, s.bump, `needs e4m3 for every operand, as the released code does; found ${formats.find(f => f !== 'e4m3')}`],
     [s.hadamard === 'none' || Number.isInteger(Math.log2(s.blockSize)), `${key}.hadamard`, s.hadamard, `needs a power of two as ${key}.blockSize, which is ${s.blockSize}`],
+    [s.scaling === 'mx' || s.blockSize === 16, `${key}.blockSize`, s.blockSize, `must be 16 with ${key}.scaling nvfp4`],
+    [s.scaling === 'mx' || formats.every(f => f === 'e2m1' || f === 'bf16'), `${key}.scaling`, s.scaling, `needs e2m1 (or bf16, or null) for every operand, found ${formats.find(f => f !== 'e2m1' && f !== 'bf16')}`],
+    [s.scaling === 'mx' || roundings.every(r => r === 'nearest-even' || r === 'stochastic'), `${key}.scaling`, s.scaling, `rounds nearest-even or stochastic, found ${roundings.find(r => r !== 'nearest-even' && r !== 'stochastic')}`],
+    [s.scaling === 'mx' || s.bump === 'none', `${key}.bump`, s.bump, `needs ${key}.scaling mx, which is nvfp4`],
+    [s.highFirst + s.highLast <= extents.depth, `${key}.highLast`, s.highLast, `highFirst and highLast must not exceed depth ${extents.depth} together`],
+    [unfit === null, `${key}.accumulator`, s.accumulator, unfit ?? ''],
+    ...Object.entries(s.accumulator === 'f32' || !extents.sequences || s.backward === 'fp32' ? {} : extents.wgrad).map(([what, length]): Rule => [length % s.blockSize === 0, `${key}.accumulator`, s.accumulator, `needs ${what} ${length} to be a multiple of ${key}.blockSize ${s.blockSize}`]),
     ...Object.entries(transformed).map(([what, length]): Rule => [length % s.blockSize === 0, `${key}.hadamard`, s.hadamard, `needs ${what} ${length} to be a multiple of ${key}.blockSize ${s.blockSize}`]),
   ]
 }

@@ -88,7 +88,7 @@ function studentTeacherRules(c: StudentTeacherConfig): Rule[] {
     [optimizer.momentum === 0 || optimizer.name === 'sgd', 'optimizer.momentum', optimizer.momentum, 'needs optimizer.name sgd'],
     [schedule.lrMin === null || schedule.kind === 'cosine', 'schedule.lrMin', schedule.lrMin, 'needs schedule.kind cosine'],
     [schedule.kind === 'constant' || schedule.lrMin! <= optimizer.lr, 'schedule.lrMin', schedule.lrMin, `must not exceed optimizer.lr ${optimizer.lr}`],
-    ...commonRules(c, { dgrad: { 'model.width': width, 'the hidden width': hidden }, wgrad: { batch } }),
+    ...commonRules(c, { depth: c.model.depth, dgrad: { 'model.width': width, 'the hidden width': hidden }, wgrad: { batch }, sequences: false }),
   ]
 }
 

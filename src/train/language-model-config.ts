@@ -84,9 +84,6 @@ export const languageModelSchema = z.strictObject({
     attentionProducts: z.boolean().default(false),
     embedding: z.enum(['fp32', 'bf16']).default('fp32'),
     residual: z.enum(['fp32', 'bf16']).default('fp32'),
-    /** Blocks at either end that stay unquantized. */
-    highFirst: z.int().min(0).default(0),
-    highLast: z.int().min(0).default(0),
   }).prefault({}),
   /** A second arm from the same start on the same data; null trains the studied arm alone. */
   baseline: precision.nullable().prefault(null),
@@ -124,7 +121,7 @@ export function finishLanguageModel(c: Raw): void {
 }
 
 export function languageModelRules(c: LanguageModelConfig): Rule[] {
-  const { model, schedule, sites } = c
+  const { model, schedule } = c
   return [
     ...(['width', 'depth', 'heads'] as const).map((key): Rule => [model[key] !== null, `model.${key}`, model[key], 'must be given where model.size is null']),
     [model.width % model.heads === 0, 'model.heads', model.heads, `must divide model.width ${model.width}`],
@@ -132,7 +129,6 @@ export function languageModelRules(c: LanguageModelConfig): Rule[] {
     [Number.isInteger(model.mlpRatio * model.width / (model.activation === 'swiglu' ? 2 : 1)), 'model.mlpRatio', model.mlpRatio, `must give a whole width of the MLP for width ${model.width}`],
     [c.batch % c.microBatch === 0, 'microBatch', c.microBatch, `must divide batch ${c.batch}`],
     [schedule.warmup < 1, 'schedule.warmup', schedule.warmup, 'must leave steps after the warm-up'],
-    [sites.highFirst + sites.highLast <= model.depth, 'sites.highLast', sites.highLast, `highFirst and highLast must not exceed depth ${model.depth} together`],
-    ...commonRules(c),
+    ...commonRules(c, { depth: model.depth, dgrad: { 'model.width': model.width, 'the MLP\'s width': model.mlpRatio * model.width }, wgrad: { 'model.context': model.context }, sequences: true }),
   ]
 }

@@ -6,7 +6,7 @@ import { formats, grid, type Format } from '../../src/numerics/formats.ts'
 import { mmaModels, refusedMmaModels } from '../../src/numerics/mma.ts'
 import { nvfp4ProfileNotes } from '../../src/numerics/nvfp4.ts'
 import { blockProfileNotes } from '../../src/numerics/profiles.ts'
-import { activationPrecisions, bumps, hadamards, layerNormPrecisions, roundings, scaleRules, schemes } from '../../src/numerics/scheme.ts'
+import { activationPrecisions, bumps, hadamards, scalings, weightBlockings, layerNormPrecisions, roundings, scaleRules, schemes } from '../../src/numerics/scheme.ts'
 
 const text = readFileSync('docs/numerics.md', 'utf8'), units = readFileSync('docs/matrix-units.md', 'utf8')
 
@@ -36,7 +36,7 @@ test('the tables of matrix units are those of the source', () => {
 })
 
 test('every choice that a scheme can make is named', () => {
-  for (const value of [...roundings, ...scaleRules, ...bumps, ...layerNormPrecisions, ...activationPrecisions, ...hadamards.filter(h => h !== 'none')]) expect(text, value).toMatch(new RegExp(`[\`|:( ]${value}[\`,: |)]`))
+  for (const value of [...roundings, ...scaleRules, ...bumps, ...layerNormPrecisions, ...activationPrecisions, ...hadamards.filter(h => h !== 'none'), ...scalings.filter(s => s !== 'mx'), ...weightBlockings.filter(b => b !== 'rows')]) expect(text, value).toMatch(new RegExp(`[\`|:( ]${value}[\`,: |)]`))
   const unnamed = Object.keys(schemes).filter(name => !/^e\d|^int8/.test(name) && !name.startsWith('paper-code/') && !text.includes(`\`${name}\``))
   expect(unnamed).toEqual([])
 })

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { nvfp4Profiles, nvfp4Recipes, type Nvfp4ProfileName, type Nvfp4Quantizer } from '../../src/numerics/nvfp4.ts'
 import { codesTensor } from '../../src/ops/codes.ts'
-import { dequantizeNvfp4, nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4 } from '../../src/ops/nvfp4.ts'
-import { decodingScale, quantizeNvfp4 as oracle, tensorScale } from '../../src/oracle/nvfp4.ts'
+import { dequantizeNvfp4, nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4, rescaleNvfp4 } from '../../src/ops/nvfp4.ts'
+import { decodingScale, quantizeNvfp4 as oracle, rescale, tensorScale } from '../../src/oracle/nvfp4.ts'
 import { Program } from '../../src/runtime/program.ts'
 import { difference, generator, hardWords, kinds } from '../kernels/hard-data.ts'
 import { ex, execute, pick, randomBits, seed, stepPtr, stream } from './quantize-data.ts'
@@ -64,6 +64,14 @@ describe.each(Object.keys(nvfp4Profiles) as Nvfp4ProfileName[])('%s', name => {
       expect(Math.abs(ex.arena.f32(values)[16 * b + at]! / block[at]! - 1)).toBeLessThan(1 / 15)
     }
   })
+})
+
+it.each(nvfp4Recipes)('%s: a product gets both tensors\' scales back', recipe => {
+  const random = generator(31), sums = Float32Array.from({ length: 99 }, () => (random() / 2 ** 32 - 0.5) * 2 ** (random() % 40))
+  const x = ex.arena.from(sums, 99), out = ex.arena.tensor(99), a = ex.arena.from([tensorScale(recipe, 0.37)], 1), b = ex.arena.from([tensorScale(recipe, 91)], 1), p = new Program(ex.arena)
+  rescaleNvfp4(p, x, out, a, b, recipe)
+  execute(p, 2)
+  expect(difference(ex.arena.f32(out), sums.map(s => rescale(recipe, s, tensorScale(recipe, 0.37), tensorScale(recipe, 91))))).toBe(null)
 })
 
 it('one level keeps no tensor scale; two levels decode with it', () => {

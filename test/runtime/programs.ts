@@ -7,6 +7,7 @@ import { bf16Away, bf16Even, blockQuantizer, fp } from '../../src/numerics/profi
 import { castPolicies } from '../../src/numerics/cast.ts'
 import { activationBackward, activationForward, type ActivationMode, type ActivationName } from '../../src/ops/activation.ts'
 import { causalSoftmax, causalSoftmaxBackward, causalSoftmaxTorch, rope, rowsOf, scaleHeads } from '../../src/ops/attention.ts'
+import { repeatRows, transpose, transposeBytes } from '../../src/ops/arrange.ts'
 import { blockGemm, integerBlocks } from '../../src/ops/block-gemm.ts'
 import { codesTensor, decodeElements, dequantize, encodeElements, encodeScales, quantizeCodes, scaleShape } from '../../src/ops/codes.ts'
 import { add, addRow, axpy, copyColumns, mul, scale, sub } from '../../src/ops/elementwise.ts'
@@ -19,7 +20,7 @@ import { decodeOperand, mma, type MmaOperand } from '../../src/ops/mma.ts'
 import { layerNormBackward, layerNormForward, rmsNormBackward, rmsNormForward, type NormMode } from '../../src/ops/norm.ts'
 import { adam, adamStep, clipByNorm, sgd, sgdStep } from '../../src/ops/optimizer.ts'
 import { fakeQuantize, roundElements } from '../../src/ops/quantize.ts'
-import { dequantizeNvfp4, nvfp4TensorScale, quantizeNvfp4 } from '../../src/ops/nvfp4.ts'
+import { dequantizeNvfp4, nvfp4TensorScale, quantizeNvfp4, rescaleNvfp4 } from '../../src/ops/nvfp4.ts'
 import { normal, uniform } from '../../src/ops/random.ts'
 import { columnSum, comparison, finiteCheck, moments, overflowCount } from '../../src/ops/reduce.ts'
 import { size, type Arena, type Tensor } from '../../src/runtime/memory.ts'
@@ -121,6 +122,12 @@ export const operations: Record<string, Operation> = {
     p.free(scale)
   },
   round: (p, out, a, _b, seed) => roundElements(p, a, out, pick([bf16Away, bf16Even, fp(16)], seed)),
+  arrange(p, out, a, _b, seed) {
+    if (seed & 1) transpose(p, a, out)
+    else if (seed & 2) transposeBytes(p, a.ptr, out.ptr, N, N, { repeat: 4, count: 4 * N })
+    else repeatRows(p, a.ptr, out.ptr, N, 4, 4 * N)
+  },
+  'NVFP4 scales of a product': (p, out, a, b, seed) => rescaleNvfp4(p, a, out, view(b, 1), view(a, 1), pick(Object.values(nvfp4Profiles), seed).recipe),
   hadamard(p, out, a, _b, seed) {
     p.emit('fill_f32', [out.ptr, 0], N * N)
     hadamard(p, view(a, 32, 32), view(out, 32, 32), seed & 1, signVector(p.arena, TE_SIGNS))

@@ -60,6 +60,22 @@ describe('training a language model', () => {
     expect(kind(rows, 'overflow')[0]!.totals).toMatchObject({ weights: expect.any(Number), gamma: expect.any(Number), hidden: expect.any(Number), outputs: expect.any(Number) })
   })
 
+  it.each<[string, Record<string, unknown>]>([
+    ['NVFP4 without the head', { precision: 'nvfp4', sites: { head: false } }], ['MXFP4 backward', { precision: 'mxfp4-backward' }],
+    ['NVFP4 as on Blackwell, every block', { precision: { scheme: 'nvfp4/blackwell', highLast: 0 } }], ['MXFP8 as on Blackwell, one block and the head in bf16', { precision: { scheme: 'mxfp8-rceil/blackwell', highFirst: 1 }, sites: { head: false } }],
+    ['attention products, MXFP8 with scales rounded up', { precision: 'mxfp8-rceil', sites: { attentionProducts: true } }],
+    ['attention products, forward only, rounded stochastically', { precision: { scheme: 'e4m3/e4m3/forward-only', rounding: 'stochastic' }, sites: { attentionProducts: true } }],
+  ])('has the same bits for any number of threads and micro-batches of equal size, and after a break: %s', async (_, changes) => {
+    const c = config({ ...changes, microBatch: 2, steps: 3, checkpoints: { every: 2, keep: 0 }, validation: { every: 0 }, metrics: { gradient: 0, overflow: 0 } }), whole = await run(c), two = await run(c, { threads: 2 })
+    expect(two.summary.weightsHash).toBe(whole.summary.weightsHash)
+    const stop = new AbortController(), directory = join(folder, `broken-${++runs}`)
+    await run(c, { directory, signal: stop.signal, onProgress: ({ step }) => { if (step === 1) stop.abort() } })
+    const { summary } = await run(c, { directory, resume: true })
+    expect(summary.weightsHash).toBe(whole.summary.weightsHash)
+    const other = await run(config({ ...changes, microBatch: 2, steps: 3, precision: 'bf16', checkpoints: {}, validation: { every: 0 } }))
+    expect(other.summary.weightsHash).not.toBe(whole.summary.weightsHash)
+  })
+
   it('averages the gradients of micro-batches', async () => {
     const whole = await run(config({ steps: 1, metrics: { gradient: 1 } })), parts = await run(config({ steps: 1, microBatch: 1, metrics: { gradient: 1 } }))
     const [a, b] = [whole, parts].map(r => kind(r.rows, 'gradient')[0]!) as [any, any]
@@ -83,7 +99,7 @@ describe('training a language model', () => {
   it('sees the same tokens whatever the precision', async () => {
     const c = config({ steps: 1, baseline: 'fp32', precision: 'fp32' }), { summary } = await run(c)
     expect(summary.loss.studied).toBe(summary.loss.baseline)
-    const deeper = await run(config({ steps: 1, precision: 'e4m3/e4m3', sites: { highFirst: 2, head: false } })), plain = await run(config({ steps: 1, precision: 'bf16' }))
+    const deeper = await run(config({ steps: 1, precision: { scheme: 'e4m3/e4m3', highFirst: 2 }, sites: { head: false } })), plain = await run(config({ steps: 1, precision: 'bf16' }))
     expect(deeper.summary.loss).toEqual(plain.summary.loss)
   })
 
@@ -148,7 +164,9 @@ describe('bad input', () => {
     expect(() => config({ model: { width: 32, depth: 2, heads: 5 } })).toThrow(/config: model.heads = 5: must divide model.width 32/)
     expect(() => config({ microBatch: 3 })).toThrow(/microBatch = 3: must divide batch 4/)
     expect(() => config({ model: { contxt: 3 } })).toThrow(/config: model.contxt: unknown key, use one of size, width/)
-    expect(() => config({ sites: { highFirst: 2, highLast: 1 } })).toThrow(/must not exceed depth 2 together/)
+    expect(() => config({ precision: { scheme: 'e4m3/e4m3', highFirst: 2, highLast: 1 } })).toThrow(/must not exceed depth 2 together/)
+    expect(() => config({ precision: 'mxfp4-backward', model: { ...base.model, width: 48 } })).toThrow(/precision.hadamard = "backward": needs model.width 48 to be a multiple of precision.blockSize 32/)
+    expect(() => config({ precision: 'mxfp8-rceil/blackwell', model: { ...base.model, context: 40 } })).toThrow(/precision.accumulator = "blackwell": needs model.context 40 to be a multiple of precision.blockSize 32/)
     expect(config({ model: { size: 'olmo-256', context: 64 } }).model).toMatchObject({ size: null, width: 256, depth: 4, heads: 4 })
   })
 

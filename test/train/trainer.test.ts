@@ -72,6 +72,10 @@ describe('a run', () => {
     ['bump as released', ['precision=paper-code/bump']],
     ['a stochastic teacher', ['precision.rounding=stochastic', 'precision.teacher=quantized']],
     ['MXFP4 backward: stochastic, Hadamard', ['precision=mxfp4-backward']],
+    ['NVFP4 with the last block in bf16', ['precision=nvfp4']],
+    ['NVFP4 on Blackwell\'s units', ['precision=nvfp4/blackwell', 'precision.highLast=0']],
+    ['MXFP8 on Blackwell\'s units', ['precision=mxfp8-rceil/blackwell', 'baseline=bf16', 'baseline.accumulator=hopper-bf16']],
+    ['exact sums', ['precision.accumulator=exact', 'baseline=null', 'probes.weights=studied']],
     ['Hadamard on wgrad only', ['precision.hadamard=wgrad']],
     ['no baseline', ['baseline=null', 'probes.weights=studied']],
     ['forward-only', ['precision=e4m3/e4m3/forward-only']],
@@ -97,6 +101,14 @@ describe('resume', () => {
     const second = await run(config, { directory, resume: true, threads: 2 })
     expect(second).toMatchObject({ finished: true, weightsHash: whole.weightsHash })
     expect(measured(directory)).toEqual(measured(whole.directory))
+  })
+
+  it.each([['nvfp4'], ['mxfp4-backward']])('draws the same random bits again: %s', async scheme => {
+    const config = tiny('steps=12', `precision=${scheme}`, 'baseline=null', 'probes.weights=studied'), whole = await run(config)
+    const directory = fresh(), abort = new AbortController()
+    expect(await run(config, { directory, signal: abort.signal, onProgress: p => { if (p.step === 5) abort.abort() } })).toMatchObject({ finished: false, steps: 5 })
+    expect(await run(config, { directory, resume: true, threads: 2 })).toMatchObject({ finished: true, weightsHash: whole.weightsHash })
+    expect((await run(tiny('steps=12', `precision=${scheme}`, 'precision.gradientRounding=nearest-even', 'baseline=null', 'probes.weights=studied'))).weightsHash).not.toBe(whole.weightsHash)
   })
 
   it('refuses a damaged checkpoint', async () => {

@@ -1,5 +1,6 @@
 // The operators of set `mxops` through the kernels: quantize, GEMM, norm, activation and elementwise ops in a Program, as a model runs them.
 // Null where the kernels have no such operator or option (softmax, powers of two for e^x, roundings other than bf16 to nearest in fused chains).
+import { allSequential } from '../../numerics/accumulation.ts'
 import type { ElementRounding } from '../../numerics/quantizer.ts'
 import { linearBackward, linearForward } from '../../model/linear.ts'
 import { activationBackward, activationForward, type ActivationMode, type ActivationName } from '../../ops/activation.ts'
@@ -36,7 +37,7 @@ function chainMode(s: MxSettings): { kind: 'bf16', rounding: ChainRounding, back
 const linear: Emit = (p, _, s, { x, w, b, gy }) => {
   const { output, weight, gradInput, gradWeight } = s.round
   if (!same(output, weight) || !same(gradInput, gradWeight)) return null
-  const precision = { forward: s.forward, dgrad: s.dgrad, wgrad: s.wgrad, round: output, roundBackward: s.quantizeBackward ? gradInput : null, hadamard: { dgrad: null, wgrad: null }, random: null }
+  const precision = { forward: s.forward, dgrad: s.dgrad, wgrad: s.wgrad, round: output, roundBackward: s.quantizeBackward ? gradInput : null, hadamard: { dgrad: null, wgrad: null }, tiles: false, accumulation: allSequential, random: null }
   const y = p.temp(...gy!.shape), d_x = p.temp(...x!.shape), d_w = p.temp(...w!.shape), d_b = b ? p.temp(...b.shape) : null
   const saved = linearForward(p, { x: x!, weight: w!, bias: b ?? null, y }, precision)
   linearBackward(p, { dy: gy!, saved, weight: w!, dx: d_x, dWeight: d_w, dBias: d_b }, precision)

@@ -80,9 +80,9 @@ class Model {
   }
 
   /** A program that computes loss [4] (f64 x 2) and gradients, with a copy of the logits. */
-  gradientProgram(precision: ModelPrecision, high: ModelPrecision) {
+  gradientProgram(precision: ModelPrecision) {
     const { arena } = this.executor, p = new Program(arena), loss = arena.tensor(4), logits = arena.tensor(this.config.batch, this.config.context_length, this.shape.vocabulary)
-    emitLossAndGradient(p, this.shape, this.params, this.grads, { tokens: this.tokens, ropeTable: this.#rope }, transformerPrecision(precision, high, paperSites, this.shape, 'torch'), { loss, onLogits: l => copy(p, l, logits) })
+    emitLossAndGradient(p, this.shape, this.params, this.grads, { tokens: this.tokens, ropeTable: this.#rope }, transformerPrecision(precision, paperSites, this.shape, 'torch'), { loss, onLogits: l => copy(p, l, logits) })
     return { program: p, loss: () => readF64(arena, loss)[0]!, logits: () => arena.f32(logits).slice() }
   }
 }
@@ -106,7 +106,7 @@ function oneGradient(m: Model, c: Case, checks: Checks): void {
   m.setTokens(0)
   const fp32 = resolvePrecision(schemes.fp32!)
   const precision = c.specs ? modelPrecision(c.specs, { layerNormEps: 1e-5, betaGradient: 'dropped', studentGelu: 'chain' }) : fp32
-  const run = m.gradientProgram(precision, fp32)
+  const run = m.gradientProgram(precision)
   m.executor.runSync(run.program)
   const mx = c.specs !== undefined, kind = mx ? 'mx ' : ''
   checks.check(`${kind}loss (relative)`, Math.abs(run.loss() - c.loss) / c.loss, 1e-5)
@@ -133,7 +133,7 @@ function tenSteps(m: Model, c: Case, checks: Checks): void {
   const { arena } = m.executor, { layout } = m.params
   const first = new ParameterVector(arena, layout), second = new ParameterVector(arena, layout), step = arena.tensor(4), statistics = arena.tensor(6)
   const settings = { beta1: c.betas[0], beta2: c.betas[1], eps: c.eps, weightDecay: c.weight_decay, decoupled: true }
-  const fp32 = resolvePrecision(schemes.fp32!), gradient = m.gradientProgram(fp32, fp32), update = new Program(arena)
+  const fp32 = resolvePrecision(schemes.fp32!), gradient = m.gradientProgram(fp32), update = new Program(arena)
   clipByNorm(update, { gradient: m.grads.flat, step, statistics }, c.grad_clip)
   adam(update, { value: m.params.flat, gradient: m.grads.flat, m: first.flat, v: second.flat, step }, settings)
   const losses = typed(m.file.tensors.get('train.loss')!, Float64Array), norms = typed(m.file.tensors.get('train.grad_norm')!, Float64Array)
