@@ -1,6 +1,6 @@
 // blockscale generate: text from a trained language model.
 import { UsageError } from '../errors.ts'
-import { generate } from '../model/generate.ts'
+import { generate } from '../train/generate.ts'
 import { open } from '../runtime/open.ts'
 import { loadTrainedModel } from '../train/trained-model.ts'
 import { modelOptions, modelSource, parse, threadCount, wholeNumber } from './arguments.ts'

@@ -6,11 +6,11 @@ import { exp } from '../oracle/math.ts'
 import { philox4x32 } from '../oracle/philox.ts'
 import type { Executor } from '../runtime/executor.ts'
 import { Program } from '../runtime/program.ts'
-import type { ParameterVector } from './parameters.ts'
-import { ropeTable } from './rope.ts'
-import { transformerForward } from './transformer.ts'
-import type { TransformerPrecision } from './transformer-precision.ts'
-import { headDim, type TransformerShape } from './transformer-shape.ts'
+import type { ParameterVector } from '../model/parameters.ts'
+import { ropeTable } from '../model/rope.ts'
+import { transformerForward } from '../model/transformer.ts'
+import type { TransformerPrecision } from '../model/transformer-precision.ts'
+import { headDim, type TransformerShape } from '../model/transformer-shape.ts'
 
 /** Philox stream of the choices. */
 const CHOICE = 0x63686f69
