@@ -113,6 +113,7 @@ function schemeRules(key: string, s: PrecisionScheme, extents: ModelExtents): Ru
   const transformed = { ...s.hadamard === 'none' ? {} : extents.wgrad, ...s.hadamard === 'backward' ? extents.dgrad : {} }
   return [
     [s.layerNorm !== 'mx' || (weight !== null && weight !== 'bf16'), `${key}.layerNorm`, s.layerNorm, `needs a block format in ${key}.forward.weight, which is ${weight}`],
+    [s.layerNorm !== 'mx' || (s.scaling === 'mx' && s.rounding !== 'stochastic'), `${key}.layerNorm`, s.layerNorm, `needs ${key}.scaling mx and a rounding that is not stochastic`],
     [s.bump === 'none' || s.scaleRule === 'floor', `${key}.bump`, s.bump, `needs ${key}.scaleRule floor, which is ${s.scaleRule}`],
     [s.bump !== 'as-released' || formats.every(f => f === 'e4m3'), `${key}.bump`, s.bump, `needs e4m3 for every operand, as the released code does; found ${formats.find(f => f !== 'e4m3')}`],
     [s.hadamard === 'none' || Number.isInteger(Math.log2(s.blockSize)), `${key}.hadamard`, s.hadamard, `needs a power of two as ${key}.blockSize, which is ${s.blockSize}`],

@@ -106,6 +106,8 @@ describe('refusals name key, value and rule in one line', () => {
     ['', ['precision=nvfp4', 'precision.forward.weight=e4m3'], /precision\.scaling = "nvfp4": needs e2m1 \(or bf16, or null\) for every operand, found e4m3/],
     ['', ['precision=nvfp4', 'precision.rounding=toward-zero'], /precision\.scaling = "nvfp4": rounds nearest-even or stochastic, found toward-zero/],
     ['', ['precision=nvfp4', 'precision.highFirst=8'], /precision\.highLast = 1: highFirst and highLast must not exceed depth 8 together/],
+    ['', ['precision=nvfp4', 'precision.layerNorm=mx'], /precision\.layerNorm = "mx": needs precision\.scaling mx and a rounding that is not stochastic/],
+    ['', ['precision.rounding=stochastic', 'precision.layerNorm=mx'], /precision\.layerNorm = "mx": needs precision\.scaling mx/],
     ['', ['precision=nvfp4', 'batch=40'], /precision\.hadamard = "wgrad": needs batch 40 to be a multiple of precision\.blockSize 16/],
     ['', ['optimizer.momentum=0.9'], /optimizer\.momentum = 0.9: needs optimizer\.name sgd/],
     ['', ['schedule.lrMin=1e-5'], /schedule\.lrMin = 0.00001: needs schedule\.kind cosine/],
