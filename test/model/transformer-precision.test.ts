@@ -93,12 +93,19 @@ describe('schemes', () => {
   })
 
   it('no two of them are the same', () => {
-    const names = Object.keys(schemes).filter(name => !name.startsWith('paper-code')), seen = new Map<string, string>()
+    // In a model as small as this, rounding to bf16 hides how a product was summed.
+    const names = Object.keys(schemes).filter(name => !name.startsWith('paper-code') && !name.endsWith('/blackwell')), seen = new Map<string, string>()
     for (const name of names) {
       const { grads } = gradient(schemes[name]!), key = [...new Uint32Array(grads.buffer)].join()
       expect(seen.get(key), name).toBeUndefined()
       seen.set(key, name)
     }
+  })
+
+  it('what sums the products shows in f32 results', () => {
+    const seen = ['f32', 'exact', 'blackwell', 'blackwell-mxf8f6f4', 'hopper'].map(accumulator => gradient({ ...schemes['mxfp8-rceil']!, vector: 'fp32', accumulator }).grads.slice(0, 4096).join())
+    expect(seen[2]).toBe(seen[3])
+    expect(new Set(seen).size).toBe(4)
   })
 
   it('bf16 activations err less than E4M3 ones, these less than E5M2, these less than E2M1', () => {
