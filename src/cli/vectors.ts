@@ -29,7 +29,7 @@ examples:
 `
 
 /** `e8m0/32` as a scale type. */
-export function parseScale(option: string, value: string): MmaScale {
+function parseScale(option: string, value: string): MmaScale {
   const match = /^(e8m0|ue4m3)\/(16|32)$/.exec(value)
   if (!match) throw new UsageError(`${option} ${value}: must be e8m0/32, e8m0/16 or ue4m3/16`)
   return { format: match[1] as MmaScale['format'], block: Number(match[2]) as MmaScale['block'] }

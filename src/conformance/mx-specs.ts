@@ -8,11 +8,11 @@ import type { LinearPrecision, ModelPrecision } from '../model/precision.ts'
 import type { MxSettings } from '../oracle/mxops.ts'
 import { lookup } from '../errors.ts'
 
-export const mxFormats: Readonly<Record<string, FormatName>> = {
+const mxFormats: Readonly<Record<string, FormatName>> = {
   fp8_e4m3: 'e4m3', fp8_e5m2: 'e5m2', fp6_e3m2: 'e3m2', fp6_e2m3: 'e2m3', fp4_e2m1: 'e2m1', fp4: 'e2m1', int8: 'int8', int4: 'int4', int2: 'int2',
   bfloat16: 'bf16', bf16: 'bf16', float16: 'fp16', fp16: 'fp16',
 }
-export const mxRoundings: Readonly<Record<string, 'nearest-away' | 'nearest-even' | 'toward-zero'>> = { nearest: 'nearest-away', even: 'nearest-even', floor: 'toward-zero' }
+const mxRoundings: Readonly<Record<string, 'nearest-away' | 'nearest-even' | 'toward-zero'>> = { nearest: 'nearest-away', even: 'nearest-even', floor: 'toward-zero' }
 
 /** The options as a vector file gives them: missing keys take the library's defaults. */
 export type MxSpecs = Readonly<Record<string, string | number | boolean | null>>
@@ -50,14 +50,14 @@ export function finalizeSpecs(specs: MxSpecs): FinalSpecs {
 }
 
 /** EW of one tensor: bfloat or fp rounding with `round`; null where both are off. */
-export function elementRounding(s: FinalSpecs, round: string): ElementRounding | null {
+function elementRounding(s: FinalSpecs, round: string): ElementRounding | null {
   if (s.bfloat > 0 && s.fp > 0) throw new Error('bfloat and fp together are not supported')
   const options = { rounding: lookup(mxRoundings, round, 'round'), subnormals: s.bfloat_subnorms ? 'keep' as const : 'flush' as const }
   return s.bfloat > 0 && s.bfloat < 32 ? bfloat(s.bfloat, options) : s.fp > 0 ? fp(s.fp, options) : null
 }
 
 /** The block quantizer of one operand; null where its format is None. */
-export function operandQuantizer(s: FinalSpecs, format: Key, round: Key): BlockQuantizer | null {
+function operandQuantizer(s: FinalSpecs, format: Key, round: Key): BlockQuantizer | null {
   if (s[format] === null) return null
   if (s.shared_exp_method !== 'max' && s.shared_exp_method !== 'none') throw new Error(`shared_exp_method ${s.shared_exp_method} is not supported`)
   const rounding: Rounding = lookup(mxRoundings, s[round], round), name = lookup(mxFormats, s[format], format)

@@ -26,7 +26,7 @@ export function collect(sweep: SweepFolder): Table & { missing: number } {
 }
 
 /** What a run directory says about its results: the scalars of summary.json if there is one, and what metrics.jsonl adds up to. */
-export function runResults(directory: string): Row {
+function runResults(directory: string): Row {
   const summary = join(directory, 'summary.json'), metrics = join(directory, 'metrics.jsonl')
   return {
     ...existsSync(metrics) ? summarizeMetrics(parseLines<MetricsRow>(readFileSync(metrics, 'utf8'), metrics)) : {},
@@ -39,7 +39,7 @@ export function runResults(directory: string): Row {
  * first_spike (step), diverged (final against lowest validation loss, or a loss that is not finite). A logged null is a value that was not finite.
  * Language models also: params (N, embeddings included), tokens (D, seen by each arm), flops (6 N D), ratio (D / N), the names of the paper's tables.
  */
-export function summarizeMetrics(rows: readonly MetricsRow[]): Row {
+function summarizeMetrics(rows: readonly MetricsRow[]): Row {
   const results: Row = {}
   for (const arm of ['baseline', 'studied'] as const) {
     const of = <K extends MetricsRow['kind']>(kind: K) => rows.filter((r): r is Extract<MetricsRow, { kind: K }> => r.kind === kind && 'arm' in r && r.arm === arm)

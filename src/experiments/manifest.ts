@@ -17,7 +17,7 @@ import { attempts, isAlive, type Attempt } from './claim.ts'
 import type { SweepFile } from './sweep.ts'
 
 /** Version of the folder's layout. */
-export const LAYOUT = 1
+const LAYOUT = 1
 
 export interface ManifestEntry {
   index: number

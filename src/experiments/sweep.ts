@@ -14,7 +14,7 @@ import { parseYaml, type YamlFile } from '../io/yaml.ts'
 import { isObject } from '../train/config.ts'
 
 /** More runs than this need an explicit `limit`. */
-export const DEFAULT_LIMIT = 10_000
+const DEFAULT_LIMIT = 10_000
 
 /** One run of a sweep before its configuration is resolved: patches to lay over the base, in order. */
 export interface SweepPoint {

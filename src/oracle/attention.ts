@@ -50,7 +50,7 @@ function fma(a: number, b: number, c: number): number {
 }
 
 /** torch's Vectorized<float>::exp_u20 for x <= 0: n = floor(x log2 e + 1/2), a polynomial in x - n ln 2, times 2^n. */
-export function expU20(x: number): number {
+function expU20(x: number): number {
   if (x < f(-87.3365448)) return 0
   const n = Math.floor(fma(x, f(Math.LOG2E), 0.5)), r = fma(n, f(-Math.LN2), x)
   let y = f(0.00828929059)

@@ -62,7 +62,7 @@ export interface Nvfp4Quantized {
 }
 
 /** Largest magnitude, NaN if there is one and it counts. */
-export function amaxOf(x: Float32Array, recipe: Nvfp4Recipe): number {
+function amaxOf(x: Float32Array, recipe: Nvfp4Recipe): number {
   return x.reduce((m, v) => Number.isNaN(v) ? nanCounts(recipe) ? NaN : m : m >= Math.abs(v) || Number.isNaN(m) ? m : Math.abs(v), 0)
 }
 

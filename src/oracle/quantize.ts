@@ -13,7 +13,7 @@ import { roundMagnitude, roundMagnitudeAddHalf } from './round.ts'
 
 const { fround } = Math
 /** E8M0's NaN, and the scale exponent that stands for it. */
-export const NAN_SCALE = 255
+const NAN_SCALE = 255
 
 /** Random bits of element i (flat index): an integer below 2^randomBits. */
 export type RandomBits = (i: number) => number

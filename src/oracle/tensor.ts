@@ -8,7 +8,7 @@ export interface OracleTensor { readonly data: Vector, readonly shape: readonly 
 const size = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
 
 /** Shape of two operands combined by torch's rules: aligned at the right, an axis of 1 repeats. */
-export function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
+function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length)
   return Array.from({ length: rank }, (_, i) => {
     const x = a[i - rank + a.length] ?? 1, y = b[i - rank + b.length] ?? 1
