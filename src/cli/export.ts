@@ -9,7 +9,7 @@ import { parse } from './arguments.ts'
 
 export const help = `usage: blockscale export RUN [--tensorboard FOLDER] [--csv FILE] [--parquet FILE]
 
-Write a run's metrics for other tools.
+Writes a run's metrics for other tools.
 
   --tensorboard FOLDER   event file for tensorboard --logdir; scalars, and layer-norm gamma as histograms
   --csv FILE             one row per step
@@ -18,7 +18,7 @@ Write a run's metrics for other tools.
 Columns have the names that the paper's code logs to wandb (train/loss_mx, stab/zeta_norm, clipW/ln0_gamma_clipped_frac...) where it has the quantity.
 
 examples:
-  blockscale export runs/3f2a --tensorboard logs/3f2a --parquet metrics.parquet
+  blockscale export runs/quick-0a1b2c3d4e5f --tensorboard logs --parquet metrics.parquet
 `
 
 export async function run(args: string[]): Promise<void> {

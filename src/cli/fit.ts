@@ -11,7 +11,7 @@ import { parse, wholeNumber } from './arguments.ts'
 
 export const help = `usage: blockscale fit RUNS.csv|SWEEP [options]
 
-Fit a scaling law to a table of runs.
+Fits a scaling law to a table of runs.
 
   --form chinchilla|kaplan   chinchilla (default): L = A / N^alpha + B / D^beta + E
                              kaplan: L = ((A / N)^(alpha / beta) + B / D)^beta + E
