@@ -64,11 +64,10 @@ function compile(sources: Sources, shared: boolean, suffix: Uint8Array): CoreMod
     const bytes = new Uint8Array(code.length + suffix.length)
     bytes.set(code)
     bytes.set(suffix, code.length)
-    // Does this engine accept relaxed SIMD opcodes? Asked by validating our own module.
-    if (!WebAssembly.validate(bytes)) return null
     try {
       return new WebAssembly.Module(bytes)
     } catch (cause) {
+      if (!WebAssembly.validate(bytes)) return null // opcodes that this engine does not know: SIMD, relaxed SIMD
       throw new RunError('this runtime does not compile WebAssembly from bytes: bundle with the condition "workerd" or "edge-light", or compile kernels.wasm its way and pass it as `module`', { cause })
     }
   })

@@ -15,7 +15,7 @@ export interface OpenOptions {
 }
 
 /** Threads that this process may use: its Slurm allocation, where there is one (without cgroups the system does not tell), else what the system says. */
-export function availableThreads(env: NodeJS.ProcessEnv = process.env): number {
+export function availableThreads(env: Readonly<Record<string, string | undefined>> = process.env): number {
   const slurm = Number(env.SLURM_CPUS_PER_TASK)
   return Number.isInteger(slurm) && slurm > 0 ? slurm : availableParallelism()
 }

@@ -1,14 +1,14 @@
 // Conformance in a page: inline in the page itself, and on web workers. Leaves the outcome in globalThis.outcome.
-import * as edge from '../../dist/edge.js'
+import * as edge from '../../build/edge.js'
 import * as web from '../../dist/web.js'
 import { conformance } from './conformance.mjs'
 
 globalThis.outcome = (async () => {
   const hashes = {}
-  for (const [name, open] of Object.entries({ inline: edge.open, 'web, 2 workers': () => web.open({ threads: 2 }), 'web, 3 workers': () => web.open({ threads: 3 }) })) {
+  for (const [name, [entry, options]] of Object.entries({ inline: [edge, {}], 'web, 2 workers': [web, { threads: 2 }], 'web, 3 workers': [web, { threads: 3 }] })) {
     try {
-      const executor = await open()
-      try { hashes[name] = await conformance(executor) } finally { await executor.close() }
+      const executor = await entry.open(options)
+      try { hashes[name] = await conformance(executor, entry.Core) } finally { await executor.close() }
     } catch (error) {
       hashes[name] = { error: `${error.name}: ${error.message}` }
     }
