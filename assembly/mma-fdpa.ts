@@ -1,6 +1,6 @@
 // NVIDIA's tensor cores, element by element: truncated fused dot-product-add (T-FDPA, ST-FDPA, GST-FDPA of arXiv:2511.10909) chained in increasing k.
 // Every term is cut toward zero to a multiple of 2^(E - F), E the largest exponent among the terms, and the integers are added exactly in i64.
-// These are the straightforward kernels, for every model and every operand; mma-fast.ts has quicker ones for Blackwell's block-scaled formats.
+// These are the straightforward kernels, for every model and every operand; mma-sums.ts and mma-fp4.ts have quicker ones.
 import { INF_EXP, NAN_EXP, wordExp, wordSig } from './mma-operand'
 import { RNE_F16, accumulatorExp, accumulatorSig, infBits, isSpecial, nanBits, round_sum, truncatedShift } from './mma-round'
 
@@ -42,6 +42,7 @@ export function fdpa_step(a: usize, b: usize, length: i32, c: u32, point: i32, f
   return round_sum(sum, top - fraction, rounding)
 }
 
+/** One step on any words: `special` says whether an Inf or NaN is among them. */
 // @ts-ignore: decorator
 @inline
 function step(a: usize, b: usize, special: u32, length: i32, c: u32, point: i32, fraction: i32, floor: i32, rounding: i32): u32 {
@@ -51,6 +52,11 @@ function step(a: usize, b: usize, special: u32, length: i32, c: u32, point: i32,
     if (s != 1) return s
   }
   return fdpa_step(a, b, length, c, point, fraction, floor, rounding)
+}
+
+/** The same, called. */
+export function fdpa_full_step(a: usize, b: usize, special: u32, length: i32, c: u32, point: i32, fraction: i32, floor: i32, rounding: i32): u32 {
+  return step(a, b, special, length, c, point, fraction, floor, rounding)
 }
 
 /**

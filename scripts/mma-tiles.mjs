@@ -1,7 +1,7 @@
-// Generates assembly/mma-tiles.ts: the register tile of the block-scaled matrix units, exact integer dot products of 4 rows and 16 columns.
+// Generates assembly/mma-tiles.ts: the register tiles of the matrix units' quick kernels, exact dot products in i32 (4 rows, 16 columns) and in f64 (4 rows, 8 columns).
 //
-// One i32x4.dot_i16x8_s multiplies two consecutive k of four columns and adds each pair, so panels hold pairs of i16: A [pair][4 rows], B [pair][16 columns].
-// As in scripts/gemm-tiles.mjs: sums stay in registers, one pair per turn of the loop, stores of a row adjacent.
+// In i32, one i32x4.dot_i16x8_s multiplies two consecutive k of four columns and adds each pair, so panels hold pairs of i16: A [pair][4 rows], B [pair][16 columns].
+// As in scripts/gemm-tiles.mjs: sums stay in registers, one pair per turn of the loop, stores of a row adjacent. f64x2.splat of a load: V8 does not widen load64_splat.
 import { writeFileSync } from 'node:fs'
 
 const R = [0, 1, 2, 3], V = [0, 1, 2, 3]
@@ -19,6 +19,19 @@ ${lines(r => V.map(v => `  let s${r}_${v} = i32x4.splat(0)`).join('\n'))}
 ${V.map(v => `    const b${v} = v128.load(b, ${16 * v})`).join('\n')}
 ${lines(r => `    const a${r} = v128.load32_splat(a, ${4 * r})\n${V.map(v => `    s${r}_${v} = i32x4.add(s${r}_${v}, i32x4.dot_i16x8_s(a${r}, b${v}))`).join('\n')}`)}
     a += 16
+    b += 64
+  } while (a != end)
+${lines(r => V.map(v => `  v128.store(to, s${r}_${v}, ${64 * r + 16 * v})`).join('\n'))}
+}
+
+/** to[4][8] = sums over \`length\` > 0 k of a[k][4] . b[k][8], f64, from +0. */
+export function dot_f64_4x8(length: i32, a: usize, b: usize, to: usize): void {
+${lines(r => V.map(v => `  let s${r}_${v} = f64x2.splat(0)`).join('\n'))}
+  const end = a + (<usize>length << 5)
+  do {
+${V.map(v => `    const b${v} = v128.load(b, ${16 * v})`).join('\n')}
+${lines(r => `    const a${r} = f64x2.splat(load<f64>(a, ${8 * r}))\n${V.map(v => `    s${r}_${v} = f64x2.add(s${r}_${v}, f64x2.mul(a${r}, b${v}))`).join('\n')}`)}
+    a += 32
     b += 64
   } while (a != end)
 ${lines(r => V.map(v => `  v128.store(to, s${r}_${v}, ${64 * r + 16 * v})`).join('\n'))}

@@ -33,9 +33,12 @@ export interface MmaOperand {
   readonly packed: Tensor | null
 }
 
-/** Rows of a panel of either operand, and of an item of the quick kernels: assembly/mma-fp4.ts. */
-const PANEL = { a: 4, b: 16 } as const
+/** Rows of a panel of either operand of the quick kernels (assembly/mma-fp4.ts, assembly/mma-sums.ts), and rows of their items. */
+const PANELS = { 'gst-fdpa': { a: 4, b: 16 }, 't-fdpa': { a: 4, b: 8 } } as const
 const BLOCK_ROWS = 64
+
+/** Whether assembly/mma-sums.ts computes this unit. */
+const quickSums = ({ algorithm, rounding }: MmaConfig['model']): boolean => (algorithm === 't-fdpa' || algorithm === 'st-fdpa') && rounding === 'rz-f32'
 
 /** Bytes as a buffer of the program. */
 const bytes = (p: Program, n: number): Tensor => p.temp(Math.ceil(n / 4))
@@ -56,7 +59,7 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
   if (model.algorithm === 'gst-fdpa') {
     const kind = scale!.format === 'ue4m3' ? 1 : 0
     if (!plain) {
-      const width = PANEL[side], panels = Math.ceil(rows / width)
+      const width = PANELS['gst-fdpa'][side], panels = Math.ceil(rows / width)
       const packed = bytes(p, panels * steps * (160 * width + 64))
       p.emit('mma_pack_fp4', [packed.ptr, ptr, nibbles ? 1 : 0, scales, rows, K, scale!.block, kind, width], panels, grainOf(K * width))
       return { codes, steps, plain: null, packed }
@@ -70,7 +73,13 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
   const data = p.temp(rows, stride), flags = bytes(p, rows * steps)
   p.emit('mma_decode', [data.ptr, flags.ptr, ptr, scale ? scales : 0, K, stride, model.length, scale?.block ?? model.length, model.algorithm === 'split-fp8' ? 1 : 0,
     codeBits(config[side]) / 8, format.expBits, format.manBits, format.bias, specialsCode[format.specials]], rows, grainOf(K))
-  return { codes, steps, plain: { data, scales: null, flags }, packed: null }
+  let packed: Tensor | null = null
+  if (!plain && quickSums(model)) {
+    const width = PANELS['t-fdpa'][side], panels = Math.ceil(rows / width), L = model.length
+    packed = bytes(p, panels * steps * ((8 * L + 16 + 2 * Math.max(L, 8)) * width + 16))
+    p.emit('mma_pack_sums', [packed.ptr, data.ptr, flags.ptr, rows, stride, L, format.manBits, width], panels, grainOf(K * width))
+  }
+  return { codes, steps, plain: { data, scales: null, flags }, packed }
 }
 
 /** Hand an operand's buffers back: the calls emitted so far are the last to use them. */
@@ -87,13 +96,18 @@ export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand,
   if (a.codes.K !== b.codes.K) throw new UsageError(`mma: a has K = ${a.codes.K}, b has K = ${b.codes.K}`)
   const { c, from = 0, to = a.steps } = options
   const M = a.codes.rows, N = b.codes.rows, K = a.codes.K, L = model.length, stride = a.steps * L, steps = to - from
+  const point = (['a', 'b'] as const).reduce((sum, side) => sum + (formats[config[side]] as FloatFormat).manBits, 0)
+  if (a.packed && b.packed && a.plain && b.plain) {
+    p.emit('mma_sums', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, a.plain.data.ptr, a.plain.flags.ptr, b.plain.data.ptr, b.plain.flags.ptr, M, N, stride, L, from, to,
+      point, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['t-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['t-fdpa'].b * steps * L))
+    return
+  }
   if (a.packed && b.packed) {
     const { scale } = config
     p.emit('mma_gst_fast', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, a.codes.ptr, a.codes.scales!, b.codes.ptr, b.codes.scales!, M, N, K, scale!.block,
-      scale!.format === 'ue4m3' ? 1 : 0, a.codes.nibbles ? 1 : 0, from, to, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANEL.b), grainOf(BLOCK_ROWS * PANEL.b * steps * L))
+      scale!.format === 'ue4m3' ? 1 : 0, a.codes.nibbles ? 1 : 0, from, to, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['gst-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['gst-fdpa'].b * steps * L))
     return
   }
-  const point = (['a', 'b'] as const).reduce((sum, side) => sum + (formats[config[side]] as FloatFormat).manBits, 0)
   const bytesPerCode = model.algorithm === 'gst-fdpa' ? 1 : 4
   const [x, y] = [a, b].map(o => o.plain!.data.ptr + from * L * bytesPerCode) as [number, number]
   const [fx, fy] = [a, b].map(o => o.plain!.flags.ptr + from) as [number, number]

@@ -1,7 +1,10 @@
 // The edges of the quick kernels: operands at the limits from which their arithmetic follows.
 import { describe, expect, it } from 'vitest'
 import { runTile } from '../../src/conformance/mma-core.ts'
+import { castPolicies } from '../../src/numerics/cast.ts'
+import { formats, type FloatFormat, type FormatName } from '../../src/numerics/formats.ts'
 import { mmaConfig } from '../../src/numerics/mma.ts'
+import { encode } from '../../src/oracle/codec.ts'
 import { mmaElement } from '../../src/oracle/mma.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 
@@ -52,5 +55,46 @@ describe('FP4', () => {
         for (const sign of [0, 0x80000000]) check(mmaConfig('blackwell-mxf4nvf4'), codes(exp), codes(fraction), c + sign, [0x38, 0x3c, 0x41, 0x2f], [0x40, 0x33, 0x38, 0x39])
       }
     }
+  })
+})
+
+describe('sums in f64', () => {
+  /** f32 bits. */
+  const bits = (x: number) => { const view = new DataView(new ArrayBuffer(4)); view.setFloat32(0, x); return view.getUint32(0) }
+  /** A code of a format with exponent field `field` (clamped) and a fraction and sign drawn from `seed`. */
+  const code = (name: FormatName, field: number, seed: number) => {
+    const { expBits, manBits } = formats[name] as FloatFormat, word = Math.imul(seed + 1, 2654435761) >>> 7
+    return Math.min(Math.max(field, 0), 2 ** expBits - 2) * 2 ** manBits + word % 2 ** manBits + (word >>> 20 & 1) * 2 ** (expBits + manBits)
+  }
+  const models: [string, FormatName][] = [['blackwell-mxf8f6f4', 'e4m3'], ['blackwell-mxf8f6f4', 'e5m2'], ['blackwell-mxf8f6f4', 'e2m3'], ['hopper-bf16', 'bf16'], ['hopper-f16', 'fp16'], ['ampere-f16', 'fp16'], ['volta-f16', 'fp16']]
+
+  it.each(models)('%s %s: accumulators and products at every distance from the largest product', (name, format) => {
+    const config = mmaConfig(name, { a: format }), L = config.model.length, { expBits } = formats[format] as FloatFormat
+    const middle = 2 ** (expBits - 1), scales = config.scale ? [127] : []
+    for (let distance = 0; distance < 60; distance++) {
+      for (let seed = 0; seed < 6; seed++) {
+        const top = Math.min(2 ** expBits - 2, middle + 12)
+        const a = fill(L, k => code(format, k === 1 ? top : top - (distance >> 1) - k % 3, seed + 7 * k)), b = fill(L, k => code(format, k === 1 ? top : top - (distance + 1 >> 1) - k % 2, seed + 11 * k))
+        const whole = mmaElement(config, a, b, 0, scales, scales)
+        const largest = mmaElement(config, a.map((x, k) => k === 1 ? x : 0), b, 0, scales, scales)
+        const exponent = Math.max(1, (largest >>> 23 & 255) - distance + 8)
+        for (const c of [0, 0x80000000, whole, whole ^ 0x80000000, largest ^ 0x80000000, exponent * 2 ** 23 + 0x7fffff, exponent * 2 ** 23 + 1 + 0x80000000, Math.min(254, (largest >>> 23 & 255) + distance) * 2 ** 23 + 5]) {
+          check(config, a, b, c >>> 0, scales, scales)
+        }
+      }
+    }
+  })
+
+  it.each(models)('%s %s: the plain kernel on normal data, chained', (name, format) => {
+    const config = mmaConfig(name, { a: format }), K = 40 * config.model.length - 3, [M, N] = [70, 21]
+    const draw = (rows: number, seed: number) => Array.from({ length: rows }, (_, i) => Array.from({ length: K }, (_, k) => {
+      let sum = 0
+      for (let n = 0; n < 4; n++) sum += Math.imul((i * K + k) * 4 + n + seed, 2654435761) >>> 8 & 0xffff
+      return sum / 65536 - 2
+    }))
+    const encoded = (rows: number[][]) => rows.map(row => row.map(x => encode(formats[format], bits(x), castPolicies['ptx-satfinite'])))
+    const scales = (rows: number, seed: number) => Array.from({ length: rows }, (_, i) => config.scale ? Array.from({ length: Math.ceil(K / 32) }, (_, g) => 120 + (i * 7 + g * 5 + seed) % 9) : [])
+    const tile = { a: encoded(draw(M, 1)), b: encoded(draw(N, 5)), c: Array.from({ length: M }, (_, i) => Array.from({ length: N }, (_, j) => i % 3 ? 0 : bits(j - 10.3))), scaleA: scales(M, 0), scaleB: scales(N, 3) }
+    expect([...runTile(ex, config, tile)]).toEqual([...runTile(ex, config, tile, true)])
   })
 })
