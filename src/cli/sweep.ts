@@ -7,10 +7,11 @@ import { runLocally } from '../experiments/executors/local.ts'
 import { runOne, trainCommand, type RunCommand, type RunResult } from '../experiments/executors/run.ts'
 import { submitToSlurm } from '../experiments/executors/slurm.ts'
 import { collect, writeTable } from '../experiments/collect.ts'
-import { manifest, resolveRunConfig, SweepFolder, type ManifestEntry, type RunState } from '../experiments/manifest.ts'
-import { fromOlmo } from '../experiments/olmo-config.ts'
+import { manifest, SweepFolder, type ManifestEntry, type Resolve, type RunState } from '../experiments/manifest.ts'
+import { fromOlmo, overOlmo, parseOlmoConfig } from '../experiments/olmo-config.ts'
 import { parseSweep } from '../experiments/sweep.ts'
 import { availableThreads } from '../runtime/open.ts'
+import { loadConfig } from '../train/config-file.ts'
 import { merge } from '../train/config.ts'
 import { interruptible, parse, wholeNumber } from './arguments.ts'
 
@@ -26,12 +27,13 @@ FILE holds a configuration and, beside it, entries (named changes), grid (lists 
 with the keys of its OLMo configurations).
 
   --out FOLDER              of the sweep; default runs/NAME-OF-FILE
-  --config CONFIG           preset or file under every run, if FILE does not name one with extends
+  --config CONFIG           preset or file under every run, if FILE does not name one with extends; under the paper's sweeps also one of its own files
+  --set KEY=VALUE           the same change to every run, over everything else (may be repeated)
   --index N                 do this one run, here and now; what any scheduler needs
   --executor local|slurm    local (default): child processes on this machine
   --jobs N                  local: runs at a time, the cores divided among them; default 1
                             slurm: tasks at a time, default unlimited
-  --cpus N                  slurm: cores per run, default 1
+  --cpus N                  cores: those to divide among the jobs (local) or for the one run (--index), default all; per run (slurm), default 1
   --memory 4G --time 02:00:00 --partition NAME    slurm: what each run asks for
   --command "PROGRAM ..."   instead of blockscale train; gets CONFIG --out FOLDER --threads N [--resume], and keys that are its own affair
   --json                    status and collect as JSON
@@ -43,10 +45,11 @@ examples:
   blockscale sweep run lr.yaml --jobs 2
   blockscale sweep run lr.yaml --executor slurm --jobs 8 --cpus 4 --time 04:00:00
   blockscale sweep run runs/lr --index "$JOB_COMPLETION_INDEX"
+  blockscale sweep run scale_llama2.yaml --config base_fp8_e4m3_fp8_e4m3.yaml --set data.files=[text] --set model.vocabulary=null --set steps=100
 `
 
 const options = {
-  out: { type: 'string' }, config: { type: 'string' }, index: { type: 'string' }, executor: { type: 'string', default: 'local' }, jobs: { type: 'string' }, cpus: { type: 'string', default: '1' },
+  out: { type: 'string' }, config: { type: 'string' }, set: { type: 'string', multiple: true, default: [] as string[] }, index: { type: 'string' }, executor: { type: 'string', default: 'local' }, jobs: { type: 'string' }, cpus: { type: 'string' },
   memory: { type: 'string' }, time: { type: 'string' }, partition: { type: 'string' }, command: { type: 'string' }, json: { type: 'boolean' },
 } as const
 
@@ -54,26 +57,30 @@ export async function run(args: string[]): Promise<number> {
   const { values, positionals: [action, source] } = parse('sweep', args, options, [2, 2])
   const main = join(dirname(fileURLToPath(import.meta.url)), 'main.js')
   const words = values.command?.split(/\s+/).filter(Boolean)
+  const wanted: Wanted = { config: values.config, set: values.set, unchecked: words !== undefined }
+  const cpus = values.cpus === undefined ? undefined : wholeNumber('--cpus', values.cpus, 1)
   switch (action) {
     case 'expand':
-      process.stdout.write(entriesOf(source!, values.config, words !== undefined).map(e => `${JSON.stringify(e)}\n`).join(''))
+      process.stdout.write(entriesOf(source!, wanted).map(e => `${JSON.stringify(e)}\n`).join(''))
       return 0
     case 'status': return status(SweepFolder.open(source!), values.json)
     case 'collect': return collectRuns(SweepFolder.open(source!), values.json)
     case 'run':
     case 'resume': {
-      const sweep = action === 'resume' || isFolder(source!) ? SweepFolder.open(source!)
-        : SweepFolder.create(values.out ?? join('runs', basename(source!, extname(source!))), readFileSync(source!, 'utf8'), entriesOf(source!, values.config, words !== undefined))
+      const isMade = action === 'resume' || isFolder(source!)
+      if (isMade && (values.set.length || values.config !== undefined)) throw new UsageError(`--${values.set.length ? `set ${values.set[0]}` : `config ${values.config}`}: the runs of ${source} are fixed, give the file it was made from and another --out`)
+      const sweep = isMade ? SweepFolder.open(source!)
+        : SweepFolder.create(values.out ?? join('runs', basename(source!, extname(source!))), readFileSync(source!, 'utf8'), entriesOf(source!, wanted))
       const command: RunCommand = words ? ({ configFile, directory, threads, resume }) =>
         [words[0]!, ...words.slice(1), configFile, '--out', directory, '--threads', String(threads), ...resume ? ['--resume'] : []] : trainCommand(main)
-      if (values.index !== undefined) return runIndex(sweep, sweep.entry(wholeNumber('--index', values.index, 0)), command)
-      const wanted: RunState[] = action === 'resume' ? ['pending', 'interrupted', 'lost', 'failed'] : ['pending', 'interrupted', 'lost']
-      const entries = sweep.entries.filter(e => wanted.includes(sweep.state(e).state))
+      if (values.index !== undefined) return runIndex(sweep, sweep.entry(wholeNumber('--index', values.index, 0)), command, cpus)
+      const open: RunState[] = action === 'resume' ? ['pending', 'interrupted', 'lost', 'failed'] : ['pending', 'interrupted', 'lost']
+      const entries = sweep.entries.filter(e => open.includes(sweep.state(e).state))
       const jobs = values.jobs === undefined ? undefined : wholeNumber('--jobs', values.jobs, 1)
-      if (values.executor === 'local') return runHere(sweep, entries, command, jobs)
+      if (values.executor === 'local') return runHere(sweep, entries, command, jobs, cpus)
       if (values.executor !== 'slurm') throw new UsageError(`--executor ${values.executor}: must be local or slurm`)
       const { arrays, collect } = submitToSlurm(sweep, entries, {
-        blockscale: [process.execPath, main], cpusPerTask: wholeNumber('--cpus', values.cpus, 1), ...jobs ? { throttle: jobs } : {}, runArguments: words ? ['--command', words.join(' ')] : [],
+        blockscale: [process.execPath, main], cpusPerTask: cpus ?? 1, ...jobs ? { throttle: jobs } : {}, runArguments: words ? ['--command', words.join(' ')] : [],
         ...values.memory ? { memory: values.memory } : {}, ...values.time ? { time: values.time } : {}, ...values.partition ? { partition: values.partition } : {},
       })
       process.stdout.write(`${entries.length} runs submitted as job ${arrays.join(', ')}; job ${collect} collects their results when all have succeeded\n`)
@@ -88,17 +95,29 @@ const isFolder = (path: string) => {
   return statSync(path).isDirectory()
 }
 
-/** The runs of a file. `unchecked`: they are another program's, whose keys we do not know. */
-function entriesOf(file: string, config: string | undefined, unchecked: boolean): ManifestEntry[] {
+interface Wanted {
+  config: string | undefined
+  set: readonly string[]
+  /** The runs are another program's, whose keys we do not know. */
+  unchecked: boolean
+}
+
+/** The runs of a file. */
+function entriesOf(file: string, { config, set, unchecked }: Wanted): ManifestEntry[] {
   if (isFolder(file)) return [...SweepFolder.open(file).entries]
   const sweep = parseSweep(readFileSync(file, 'utf8'), basename(file))
   if (config !== undefined && sweep.base !== null) throw new UsageError(`--config ${config}: ${file} names its own with extends: ${sweep.base}`)
-  const base = config ?? (sweep.base !== null && /[/\\]|\.ya?ml$|\.json$/.test(sweep.base) ? resolve(dirname(file), sweep.base) : sweep.base)
-  if (unchecked) return manifest(sweep, (_, patches) => patches.reduce<unknown>(merge, {}) as Record<string, unknown>)
-  if (sweep.form === 'blockscale') return manifest({ ...sweep, base }, resolveRunConfig)
+  const base = config ?? (sweep.base !== null && isPath(sweep.base) ? resolve(dirname(file), sweep.base) : sweep.base)
+  if (unchecked) {
+    if (set.length) throw new UsageError(`--set ${set[0]}: not together with --command, whose keys are its own affair`)
+    return manifest(sweep, (_, patches) => patches.reduce<unknown>(merge, {}) as Record<string, unknown>)
+  }
+  const resolveRun: Resolve = (from, patches) => loadConfig(from, set, patches) as unknown as Record<string, unknown>
+  if (sweep.form === 'blockscale') return manifest({ ...sweep, base }, resolveRun)
+  const olmo = base !== null && isPath(base) && existsSync(base) ? parseOlmoConfig(readFileSync(base, 'utf8'), basename(base)) : null
   const left = new Set<string>()
-  const entries = manifest({ ...sweep, base }, (from, patches) => resolveRunConfig(from, patches.map(p => {
-    const { patch, ignored } = fromOlmo(p)
+  const entries = manifest({ ...sweep, base: olmo ? null : base }, (from, patches) => resolveRun(from, patches.map(p => {
+    const { patch, ignored } = fromOlmo(olmo ? overOlmo(olmo, p) : p)
     for (const key of ignored) left.add(key)
     return patch
   })))
@@ -106,13 +125,15 @@ function entriesOf(file: string, config: string | undefined, unchecked: boolean)
   return entries
 }
 
-async function runIndex(sweep: SweepFolder, entry: ManifestEntry, command: RunCommand): Promise<number> {
+const isPath = (name: string) => /[/\\]|\.ya?ml$|\.json$/.test(name)
+
+async function runIndex(sweep: SweepFolder, entry: ManifestEntry, command: RunCommand, threads = availableThreads()): Promise<number> {
   const { signal, done } = interruptible()
   const { SLURM_ARRAY_JOB_ID: array, SLURM_ARRAY_TASK_ID: task, SLURM_JOB_ID: job } = process.env
   const name = array ? `slurm ${array}_${task}` : job ? `slurm ${job}` : undefined
   let result: RunResult
   // Another process has the run: wait until it has finished it, or died.
-  while ((result = await runOne(sweep, entry, { command, threads: availableThreads(), signal, ...name ? { job: name } : {} })).result === 'busy' && !signal.aborted) {
+  while ((result = await runOne(sweep, entry, { command, threads, signal, ...name ? { job: name } : {} })).result === 'busy' && !signal.aborted) {
     await new Promise(wake => setTimeout(wake, 2000))
   }
   done()
@@ -120,10 +141,10 @@ async function runIndex(sweep: SweepFolder, entry: ManifestEntry, command: RunCo
   return result.result === 'finished' || result.result === 'already finished' ? 0 : signal.aborted ? 143 : 1
 }
 
-async function runHere(sweep: SweepFolder, entries: readonly ManifestEntry[], command: RunCommand, jobs = 1): Promise<number> {
+async function runHere(sweep: SweepFolder, entries: readonly ManifestEntry[], command: RunCommand, jobs = 1, cores = availableThreads()): Promise<number> {
   const { signal, done } = interruptible()
   const results = await runLocally(sweep, entries, {
-    command, jobs, signal,
+    command, jobs, cores, signal,
     onStart: (entry, threads) => { process.stderr.write(`run ${entry.index} ${entry.hash} (${entry.name}): ${threads} thread${threads === 1 ? '' : 's'}\n`) },
     onEnd: (entry, result) => { process.stderr.write(`run ${entry.index} ${entry.hash} (${entry.name}): ${outcome(result)}\n`) },
   })

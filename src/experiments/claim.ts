@@ -8,6 +8,7 @@ import { existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, sta
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../io/atomic.ts'
+import { processLives, processStart } from '../io/process.ts'
 
 /** Heartbeats are written this often, and an attempt on another machine counts as dead after this long without one. */
 export const HEARTBEAT_MS = 5_000, SILENCE_MS = 60_000
@@ -34,17 +35,6 @@ export interface Attempt {
 const readText = (file: string) => { try { return readFileSync(file, 'utf8') } catch { return '' } }
 const thisBoot = () => readText('/proc/sys/kernel/random/boot_id').trim()
 
-/** When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); '' if it does not exist or the system does not say. */
-export function processStart(pid: number): string {
-  const stat = readText(`/proc/${pid}/stat`)
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
-}
-
-function processExists(pid: number, start: string): boolean {
-  try { process.kill(pid, 0) } catch (error) { return (error as NodeJS.ErrnoException).code === 'EPERM' && processStart(pid) === start }
-  return processStart(pid) === start
-}
-
 /** The attempts on a run so far, oldest first. */
 export function attempts(stateFolder: string): Attempt[] {
   if (!existsSync(stateFolder)) return []
@@ -67,7 +57,7 @@ function fileClock(folder: string): number {
 export function isAlive(stateFolder: string, attempt: Attempt, clock: () => number = () => fileClock(stateFolder)): boolean {
   if (attempt.ended) return false
   if (attempt.host === hostname() && attempt.boot === thisBoot()) {
-    return processExists(attempt.pid, attempt.pidStart) || (attempt.child !== undefined && processExists(attempt.child.pid, attempt.child.pidStart))
+    return processLives(attempt.pid, attempt.pidStart) || (attempt.child !== undefined && processLives(attempt.child.pid, attempt.child.pidStart))
   }
   return clock() - statSync(attemptFile(stateFolder, attempt.number)).mtimeMs < SILENCE_MS
 }
@@ -91,7 +81,7 @@ export class Claim {
 
   /** Note the process that does the work: while it lives the claim holds, even if this process is killed. */
   setChild(pid: number): void {
-    this.attempt.child = { pid, pidStart: processStart(pid) }
+    this.attempt.child = { pid, pidStart: processStart(pid) ?? '' }
     this.#write()
   }
 
@@ -115,7 +105,7 @@ export function claim(stateFolder: string, job?: string): Claim | Attempt {
     const newest = attempts(stateFolder).at(-1)
     if (newest && isAlive(stateFolder, newest)) return newest
     const attempt: Attempt = {
-      number: (newest?.number ?? -1) + 1, host: hostname(), boot: thisBoot(), pid: process.pid, pidStart: processStart(process.pid),
+      number: (newest?.number ?? -1) + 1, host: hostname(), boot: thisBoot(), pid: process.pid, pidStart: processStart(process.pid) ?? '',
       ...job ? { job } : {}, started: new Date().toISOString(),
     }
     writeFileSync(ready, `${JSON.stringify(attempt)}\n`)

@@ -8,10 +8,11 @@ import { parseLines } from '../io/jsonl.ts'
 import { isObject } from '../train/config.ts'
 import type { MetricsRow } from '../train/types.ts'
 import type { SweepFolder } from './manifest.ts'
+import { settings, type Cell } from './settings.ts'
 import { diverged, spikes } from './spikes.ts'
 import { flatten } from './sweep.ts'
 
-export type Cell = string | number | boolean | null
+export type { Cell }
 export type Row = Record<string, Cell>
 
 export interface Table { readonly columns: readonly string[], readonly rows: readonly Row[] }
@@ -20,9 +21,15 @@ export interface Table { readonly columns: readonly string[], readonly rows: rea
 export function collect(sweep: SweepFolder): Table & { missing: number } {
   const rows = sweep.entries.filter(e => sweep.isFinished(e)).map((entry): Row => {
     const { seconds, attempt } = JSON.parse(readFileSync(sweep.doneFile(entry), 'utf8'))
-    return { index: entry.index, hash: entry.hash, name: entry.name, attempts: attempt + 1, seconds, ...cells(entry.config), ...runResults(sweep.runFolder(entry)) }
+    return { index: entry.index, hash: entry.hash, name: entry.name, attempts: attempt + 1, seconds, ...names(entry.config), ...cells(entry.config), ...runResults(sweep.runFolder(entry)) }
   })
   return { columns: [...new Set(rows.flatMap(Object.keys))], rows, missing: sweep.entries.length - rows.length }
+}
+
+/** The schemes' names, as columns before all their settings: what `fit --by precision` goes by. */
+function names(config: Record<string, unknown>): Row {
+  const all = settings(config)
+  return Object.fromEntries(['precision', 'baseline'].flatMap(key => isObject(config[key]) ? [[key, all[key]!]] : []))
 }
 
 /** What a run directory says about its results: the scalars of summary.json if there is one, and what metrics.jsonl adds up to. */
@@ -36,7 +43,8 @@ function runResults(directory: string): Row {
 
 /**
  * Per arm (prefix `studied.` or `baseline.`): train_loss (last), val_loss and min_val_loss, grad_norm (last), spikes (count, rule of spikes.ts),
- * first_spike (step), diverged (final against lowest validation loss, or a loss that is not finite). A logged null is a value that was not finite.
+ * first_spike (step), diverged (final against lowest validation loss, or a loss that is not finite). A logged null is a value that was not finite;
+ * the event `nan` ends a run, so an arm that it names has no final losses, and the other arm's are those of the step that it came to.
  * Language models also: params (N, embeddings included), tokens (D, seen by each arm), flops (6 N D), ratio (D / N), the names of the paper's tables.
  */
 function summarizeMetrics(rows: readonly MetricsRow[]): Row {
@@ -49,11 +57,12 @@ function summarizeMetrics(rows: readonly MetricsRow[]): Row {
     const found = spikes({ steps: train.map(r => r.step), values: losses(train) })
     const valLosses = losses(validation)
     const lowest = valLosses.filter(Number.isFinite).reduce((a, b) => Math.min(a, b), Infinity)
-    const finalTrain = losses(train).at(-1)
+    const nan = rows.some(r => r.kind === 'event' && r.event === 'nan' && r.detail.startsWith(arm))
+    const finalTrain = nan ? NaN : losses(train).at(-1)
     Object.assign(results, {
       [`${arm}.steps`]: train.at(-1)?.step ?? validation.at(-1)!.step,
       [`${arm}.train_loss`]: finite(finalTrain),
-      [`${arm}.val_loss`]: finite(valLosses.at(-1)),
+      [`${arm}.val_loss`]: nan ? null : finite(valLosses.at(-1)),
       [`${arm}.min_val_loss`]: finite(lowest),
       [`${arm}.grad_norm`]: finite(gradients.at(-1)?.norm ?? NaN),
       [`${arm}.spikes`]: found.length,

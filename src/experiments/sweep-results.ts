@@ -3,11 +3,10 @@
 // A run with two arms gives two results. The baseline arm of runs that differ in the studied precision alone is the same training again, so it counts once.
 // Precisions are named as everywhere (describeScheme), and are no axis among the others: every comparison is between precisions.
 import { canonicalJson } from '../train/config-file.ts'
-import { isObject, type Arm } from '../train/config.ts'
-import { describeScheme, type PrecisionScheme } from '../numerics/scheme.ts'
+import type { Arm } from '../train/config.ts'
 import { collect, type Cell, type Row } from './collect.ts'
 import type { ManifestEntry, SweepFolder } from './manifest.ts'
-import { flatten } from './sweep.ts'
+import { settings } from './settings.ts'
 
 export interface Axis {
   /** Dotted key of the configuration. */
@@ -48,16 +47,6 @@ export interface SweepResults {
   readonly reference: string | null
 }
 
-/** A configuration as flat settings, precision schemes by name. */
-export function settings(config: Record<string, unknown>): Record<string, Cell> {
-  const named = { ...config }
-  const name = (value: unknown): unknown => isObject(value) && isObject(value.forward) ? describeScheme(value as unknown as PrecisionScheme) : value
-  for (const key of ['precision', 'baseline']) if (key in named) named[key] = name(named[key])
-  if (Array.isArray(named.precisionSchedule)) named.precisionSchedule = named.precisionSchedule.map(s => isObject(s) ? `${s.step}: ${name(s.precision)}` : s).join('; ')
-  if (isObject(named.probes) && isObject(named.probes.schemes)) named.probes = { ...named.probes, schemes: Object.keys(named.probes.schemes).join(', ') }
-  return Object.fromEntries(Object.entries(flatten(named)).map(([key, value]) => [key, isObject(value) || Array.isArray(value) ? canonicalJson(value) : value as Cell]))
-}
-
 /** The results of all finished runs of `sweep`. */
 export function sweepResults(sweep: SweepFolder): SweepResults {
   const all = new Map(sweep.entries.map(e => [e.hash, settings(e.config)]))
@@ -76,6 +65,8 @@ export function sweepResults(sweep: SweepFolder): SweepResults {
     if (!row) continue
     for (const arm of ['baseline', 'studied'] as const) {
       if (!(`${arm}.steps` in row)) continue
+      // The other arm of a run that ended early by diverging has no final loss to compare.
+      if (row[`${arm}.diverged`] !== true && Number(row[`${arm}.steps`]) < Number(own.steps ?? 0)) continue
       const result = armResult(entry, arm, row, own, pick(own, axes.map(a => a.key)))
       const key = canonicalJson([result.precision, result.at, result.seed])
       if (!results.has(key)) results.set(key, result)

@@ -8,7 +8,7 @@
 // Order: entries outermost, then the axes as written, seeds innermost. Lists outside `grid` and `seeds` are plain values.
 //
 // The paper's (arXiv 2506.20752, olmo/scripts/run_sweep.py), known by its key `sweep`: a list of maps, each merged over the top-level keys; nested keys
-// flattened with dots; then every list is an axis, the last one varying fastest.
+// flattened with dots; then every list is an axis, the last one varying fastest. Without `sweep`, but with OLMo's keys, the top level is the one entry.
 import { UsageError } from '../errors.ts'
 import { parseYaml, type YamlFile } from '../io/yaml.ts'
 import { isObject } from '../train/config.ts'
@@ -36,7 +36,8 @@ interface Axis { key: string, values: unknown[] }
 export function parseSweep(text: string, source: string): SweepFile {
   const yaml = parseYaml(text, source)
   if (!isObject(yaml.value)) throw new UsageError(`${source}: a sweep is a mapping of keys to values`)
-  return 'sweep' in yaml.value ? olmoSweep(yaml.value, yaml, source) : ownSweep(yaml.value, yaml, source)
+  const isTheirs = 'sweep' in yaml.value || (isOlmo(yaml.value) && !['entries', 'grid', 'seeds'].some(key => Object.hasOwn(yaml.value as object, key)))
+  return isTheirs ? olmoSweep(yaml.value, yaml, source) : ownSweep(yaml.value, yaml, source)
 }
 
 function ownSweep(content: Record<string, unknown>, yaml: YamlFile, source: string): SweepFile {
@@ -63,16 +64,19 @@ function ownSweep(content: Record<string, unknown>, yaml: YamlFile, source: stri
 }
 
 function olmoSweep(content: Record<string, unknown>, yaml: YamlFile, source: string): SweepFile {
-  const { sweep, ...shared } = content
+  const { sweep = [{}], ...shared } = content
   if (!Array.isArray(sweep) || !sweep.every(isObject)) throw new UsageError(`${source}: sweep: must be a list of mappings${yaml.where(['sweep'])}`)
   const grids = sweep.map(entry => Object.entries(flatten(mergeMaps(shared, entry))).map(([key, value]): Axis => ({ key, values: Array.isArray(value) ? value : [value] })))
   checkCount(grids.reduce((sum, axes) => sum + product(axes), 0), DEFAULT_LIMIT, source)
   const points = grids.flatMap((axes, entry) => combinations(axes).map(values => ({
-    name: [`entry=${entry}`, ...axes.map((a, i) => a.values.length > 1 ? `${a.key}=${label(values[i])}` : '')].filter(Boolean).join(' '),
+    name: [grids.length > 1 || axes.every(a => a.values.length === 1) ? `entry=${entry}` : '', ...axes.map((a, i) => a.values.length > 1 ? `${a.key}=${label(values[i])}` : '')].filter(Boolean).join(' '),
     patches: [unflatten(Object.fromEntries(axes.map((a, i) => [a.key, values[i]])))],
   })))
   return { form: 'olmo', base: null, points }
 }
+
+/** Is this a configuration of the paper's? Known by keys that are theirs alone. */
+export const isOlmo = (content: unknown): boolean => isObject(content) && ['max_duration', 'model.d_model', 'model.w_mx_format', 'optimizer.learning_rate', 'device_train_microbatch_size'].some(key => Object.hasOwn(flatten(content), key))
 
 const product = (axes: readonly Axis[]) => axes.reduce((n, a) => n * a.values.length, 1)
 const label = (value: unknown) => typeof value === 'string' ? value : JSON.stringify(value)
@@ -106,7 +110,8 @@ export function unflatten(map: Record<string, unknown>): Record<string, unknown>
   return nested
 }
 
-function mergeMaps(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
+/** `over` laid over `base`, map by map; lists and single values are replaced. */
+export function mergeMaps(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
   const merged = { ...base }
   for (const [key, value] of Object.entries(over)) merged[key] = isObject(value) && isObject(merged[key]) ? mergeMaps(merged[key], value) : value
   return merged

@@ -2,8 +2,8 @@
 // among the settings, else the run.
 import * as Plot from '@observablehq/plot'
 import type { SweepFolder } from '../experiments/manifest.ts'
-import type { Cell } from '../experiments/collect.ts'
-import { settings, type Axis, type SweepResults } from '../experiments/sweep-results.ts'
+import { settings, type Cell } from '../experiments/settings.ts'
+import type { Axis, SweepResults } from '../experiments/sweep-results.ts'
 import { canonicalJson } from '../train/config-file.ts'
 import type { Arm } from '../train/config.ts'
 import { readMetrics } from '../train/run-directory.ts'

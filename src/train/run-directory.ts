@@ -11,6 +11,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
 import { PARTIAL, writeAll, writeError, writeFileAtomic } from '../io/atomic.ts'
+import { processLives, processStart } from '../io/process.ts'
 import { formatLine, parseLines } from '../io/jsonl.ts'
 import { expired } from './checkpoint.ts'
 import { configHash } from './config-file.ts'
@@ -25,18 +26,8 @@ export interface RunFile { readonly format: number, readonly version: string, re
 
 interface Owner { pid: number, host: string, started: string }
 
-/** When process `pid` started, in the kernel's own words, or null where that cannot be known. Tells a process from a later one with the same number. */
-function processStart(pid: number): string | null {
-  try { return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[19] ?? null } catch { return null }
-}
-
 /** Does the process that wrote this lock still run? Unknown (another host) counts as yes. */
-function isAlive({ pid, host, started }: Owner): boolean {
-  if (host !== hostname()) return true
-  try { process.kill(pid, 0) } catch (error) { if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false }
-  const now = processStart(pid)
-  return now === null || started === '' || now === started
-}
+const isAlive = ({ pid, host, started }: Owner): boolean => host !== hostname() || processLives(pid, started)
 
 /** Take the lock file at `path`. Returns the function that gives it back. Throws UsageError if a living process holds it. */
 export function takeLock(path: string, what: string): () => void {
@@ -146,11 +137,11 @@ export class RunDirectory {
     } catch (error) { throw writeError(path, bytes.length, error as NodeJS.ErrnoException) }
   }
 
-  /** Drop the rows of steps after `step` (and a torn last line), so that a resumed run's file is that of an uninterrupted one. */
+  /** Drop the rows of steps after `step` (and the end's, and a torn last line), so that a resumed run's file is that of an uninterrupted one. */
   rewind(step: number): void {
     if (this.#metrics !== undefined) closeSync(this.#metrics)
     this.#metrics = undefined
-    writeFileAtomic(join(this.path, 'metrics.jsonl'), readMetrics(this.path).filter(row => row.step <= step).map(formatLine).join(''))
+    writeFileAtomic(join(this.path, 'metrics.jsonl'), readMetrics(this.path).filter(row => row.step <= step && !(row.kind === 'event' && row.event === 'finished')).map(formatLine).join(''))
     rmSync(join(this.path, 'summary.json'), { force: true })
   }
 

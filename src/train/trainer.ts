@@ -10,10 +10,10 @@ import { checkpointDue, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { RunConfig } from './config.ts'
 import { configHash } from './config-file.ts'
 import { LanguageModel } from './language-model.ts'
-import { listCheckpoints, RunDirectory } from './run-directory.ts'
+import { listCheckpoints, readMetrics, RunDirectory } from './run-directory.ts'
 import { StudentTeacher } from './student-teacher.ts'
 import { due, type Task } from './task.ts'
-import type { EventRow, RunSummary, TrainOptions } from './types.ts'
+import type { EventRow, MetricsRow, RunSummary, TrainOptions } from './types.ts'
 
 const finite = (x: number): number | null => Number.isFinite(x) ? x : null
 
@@ -58,6 +58,12 @@ function writeProfile(directory: string, profiler: Profiler, steps: number): voi
   writeFileAtomic(join(directory, 'profile-trace.json'), JSON.stringify(profiler.chromeTrace()))
 }
 
+/** What a run's rows last said about each arm: for a summary of a run that had nothing left to do when it was resumed. */
+function lastLosses(rows: readonly MetricsRow[]): Pick<RunSummary, 'loss' | 'validation'> {
+  const last = (kind: 'step' | 'validation') => Object.fromEntries(rows.flatMap(r => r.kind === kind ? [[r.arm, r.loss]] : []))
+  return { loss: last('step'), validation: last('validation') }
+}
+
 /** The walk over the steps that are left, with the task's programs built. */
 class Walk {
   readonly #task: Task
@@ -88,8 +94,9 @@ class Walk {
     }
     const finished = this.#done >= config.steps
     if (!finished && this.#done > this.#first) this.#checkpoint('interrupted')
+    const before = this.#first > 0 ? lastLosses(readMetrics(this.#run.path)) : { loss: {}, validation: {} }
     const summary: RunSummary = {
-      directory: this.#run.path, steps: this.#done, finished, loss: this.#losses(), validation: this.#validation,
+      directory: this.#run.path, steps: this.#done, finished, loss: this.#done > this.#first ? this.#losses() : before.loss, validation: { ...before.validation, ...this.#validation },
       seconds: (performance.now() - this.#started) / 1e3, weightsHash: await task.weightsHash(),
     }
     if (finished) {
@@ -109,12 +116,12 @@ class Walk {
     await task.prepare(this.#done)
     await task.gradients()
     const losses = Object.entries(task.losses()) as ['baseline' | 'studied', number][]
-    for (const [arm, loss] of losses) {
-      if (Number.isFinite(loss)) continue
+    const lost = await Promise.all(losses.filter(([, loss]) => !Number.isFinite(loss)).map(async ([arm, loss]) => {
       const where = await task.diagnose?.(arm)
-      this.#event('nan', `${arm} loss is ${loss}${where ? `: ${where}` : ''}`, step)
-      throw new RunError(`the ${arm} arm's loss is ${loss} at step ${step}: the run diverged${where ? `; ${where}` : ''}`)
-    }
+      return { arm, loss, where: where ? `: ${where}` : '' }
+    }))
+    for (const { arm, loss, where } of lost) this.#event('nan', `${arm} loss is ${loss}${where}`, step)
+    if (lost[0]) throw new RunError(`the ${lost[0].arm} arm's loss is ${lost[0].loss} at step ${step}: the run diverged${lost[0].where.replace(/^:/, ';')}`)
     const rows = await task.measure(step)
     await task.update()
     this.#done = step

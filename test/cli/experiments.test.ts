@@ -7,9 +7,9 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { dispatch, explain } from '../../src/cli/commands.ts'
 import { predict } from '../../src/experiments/fit.ts'
-import { SweepFolder } from '../../src/experiments/manifest.ts'
+import { SweepFolder, type ManifestEntry } from '../../src/experiments/manifest.ts'
 import { formatCsv, numberColumn, parseCsv, textColumn } from '../../src/io/csv.ts'
-import { readSummary } from '../../src/train/run-directory.ts'
+import { listCheckpoints, readSummary } from '../../src/train/run-directory.ts'
 
 let folder: string
 beforeAll(() => { folder = mkdtempSync(join(tmpdir(), 'blockscale-')) })
@@ -45,6 +45,8 @@ describe('fit', () => {
     expect(out).toMatch(/loss of 12 runs, L\(N, D\) = A \/ N\^alpha \+ B \/ D\^beta \+ E\n {2}A {6}2500\.\d .*95 % interval/)
     expect(out).toContain('left out: line 14, loss is NaN')
     expect(parseCsv(readFileSync(join(folder, 'contours.csv'), 'utf8')).records).toHaveLength(2500)
+    expect(await blockscale('fit', runs, '--report', join(folder, 'fit.html'))).toMatchObject({ code: 0 })
+    expect(readFileSync(join(folder, 'fit.html'), 'utf8')).toContain('id="contours"')
     const [json] = JSON.parse((await blockscale('fit', runs, '--json', '--freeze', 'E=2')).out)
     expect(json).toMatchObject({ form: 'chinchilla', rows: 12, frozen: { E: 2 }, excluded: [{ line: 14 }] })
     expect(json.coefficients.alpha).toBeCloseTo(0.45, 4)
@@ -55,6 +57,7 @@ describe('fit', () => {
     [['--loss', 'lss'], 'no column "lss"; it has config, params'],
     [['--where', 'config=c'], 'no row has config=c'],
     [['--by', 'config'], 'a: rows: 4 usable, a fit of 5 coefficients needs at least 6'],
+    [['--baseline', 'a'], '--baseline a: needs --by and --report'],
     [['--bootstrap', '1'], '--bootstrap 1: must be a whole number of at least 2'],
   ])('%j: %s', async (args, message) => {
     const { code, err } = await blockscale('fit', join(folder, 'runs.csv'), ...args)
@@ -112,11 +115,50 @@ describe('sweep', () => {
     expect(hashes('stopped')).toEqual(hashes('straight'))
   })
 
+  it('a run that is killed without a word goes on; two processes that take it up do it once; what diverged is a result', async () => {
+    write('kill.yaml', 'extends: tiny\nsteps: 300\nprobes: { every: 0 }\nmetrics: { gradient: 0, overflow: 0, activations: 0, gamma: 0 }\ncheckpoints: { every: 20 }\nentries: { calm: {}, hot: { optimizer.lr: 1e38 } }\n')
+    const sweep = SweepFolder.create(join(folder, 'killed'), '', (await blockscale('sweep', 'expand', join(folder, 'kill.yaml'))).out.trim().split('\n').map(l => JSON.parse(l)))
+    const [calm, hot] = sweep.entries as [ManifestEntry, ManifestEntry]
+    const runner = spawn(process.execPath, [main, 'sweep', 'run', 'killed', '--index', '0'], { cwd: folder, env: environment, stdio: 'ignore' })
+    const gone = once(runner, 'exit')
+    while (!listCheckpoints(sweep.runFolder(calm)).length) { expect(runner.exitCode).toBeNull(); await new Promise(wake => setTimeout(wake, 5)) }
+    process.kill(sweep.state(calm).attempts[0]!.child!.pid, 'SIGKILL')
+    runner.kill('SIGKILL')
+    await gone
+    expect(sweep.state(calm).state).toMatch(/^(lost|failed)$/)
+    const both = [0, 1].map(() => spawn(process.execPath, [main, 'sweep', 'run', 'killed', '--index', '0'], { cwd: folder, env: environment, stdio: 'ignore' }))
+    expect((await Promise.all(both.map(p => once(p, 'exit')))).map(([code]) => code)).toEqual([0, 0])
+    expect(sweep.state(calm)).toMatchObject({ state: 'finished', attempts: [{ number: 0 }, { number: 1, outcome: 'finished' }] })
+    const straight = program('train', join(sweep.stateFolder(calm), 'run.json'), '--out', 'straight-kill', '--quiet', '--no-report')
+    expect(straight.out).toContain(readSummary(sweep.runFolder(calm))!.weightsHash)
+
+    expect(program('sweep', 'run', 'killed', '--index', '1')).toMatchObject({ code: 0, err: expect.stringMatching(/finished after .* \(diverged at step 2: studied loss is NaN/) })
+    expect(sweep.state(hot).state).toBe('finished')
+    expect((await blockscale('sweep', 'collect', sweep.folder)).out).toContain('2 runs')
+    const table = parseCsv(readFileSync(join(sweep.folder, 'runs.csv'), 'utf8'))
+    expect(['baseline.diverged', 'studied.diverged', 'studied.val_loss', 'precision'].map(c => textColumn(table, c)[1])).toEqual(['true', 'true', '', 'e4m3/e4m3'])
+    expect((await blockscale('report', sweep.folder)).out).toBe(`${sweep.folder}/report.html\n`)
+    expect(readFileSync(join(sweep.folder, 'report.html'), 'utf8')).toContain('1 of 2')
+  })
+
+  it('takes one of the paper\'s files over one of its configurations, changed for a small machine', async () => {
+    const base = write('base.yaml', 'max_duration: 48000\nmodel: { d_model: 1024, n_heads: 16, n_layers: 6, vocab_size: 32000, w_mx_format: fp8_e5m2, a_mx_format: bfloat16 }\noptimizer: { name: adamw, learning_rate: 2.0e-4, betas: [0.9, 0.95] }\n')
+    const file = write('scale.yaml', 'training: { batch_size: 512 }\nsweep:\n- { max_duration: 6509, model: { d_model: 256, n_heads: 4, n_layers: 4 }, params: 1 }\n- { max_duration: 4774, model: { d_model: 320, n_heads: 5, n_layers: 5 } }\n')
+    const { out, err } = await blockscale('sweep', 'expand', file, '--config', base, '--set', 'steps=3', '--set', 'model.vocabulary=null')
+    expect(err).toBe('keys without a meaning here: params\n')
+    expect(out.trim().split('\n').map(l => JSON.parse(l).config)).toMatchObject([
+      { steps: 3, batch: 512, model: { width: 256, depth: 4, vocabulary: null }, optimizer: { betas: [0.9, 0.95] }, precision: { forward: { weight: 'e5m2', activation: 'bf16' } } }, { steps: 3, model: { width: 320, heads: 5 } },
+    ])
+  })
+
   it.each([
     [['run', 'nothing.yaml'], 'nothing.yaml: no such file or folder'],
     [['status', ''], 'is not a sweep: it has no sweep.json'],
     [['walk', 'lr.yaml'], 'sweep walk: must be one of expand, run, resume, status, collect'],
     [['run', 'lr.yaml', '--jobs', '999'], '--jobs 999: this machine gives'],
+    [['run', 'runs/lr', '--set', 'steps=3'], '--set steps=3: the runs of'],
+    [['expand', 'lr.yaml', '--set', 'optimizer.lr=0'], 'run 0 (optimizer.lr=0.001): config: optimizer.lr = 0:'],
+    [['run', 'lr.yaml', '--cpus', '0'], '--cpus 0: must be a whole number of at least 1'],
     [['run', 'lr.yaml', '--executor', 'cloud'], '--executor cloud: must be local or slurm'],
     [['run', 'lr.yaml', '--index', '7'], 'index 7: the sweep has runs 0 to 1'],
     [['expand', 'lr.yaml', '--config', 'quick'], 'names its own with extends: tiny'],

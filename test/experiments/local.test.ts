@@ -12,6 +12,7 @@ import { runOne, trainCommand } from '../../src/experiments/executors/run.ts'
 import { arrayScript, missingPrograms, submitToSlurm } from '../../src/experiments/executors/slurm.ts'
 import { manifest, SweepFolder, type Resolve } from '../../src/experiments/manifest.ts'
 import { parseSweep } from '../../src/experiments/sweep.ts'
+import { processLives, processStart } from '../../src/io/process.ts'
 import { merge } from '../../src/train/config.ts'
 
 const stub = resolve('test/experiments/fixtures/stub-run.mjs')
@@ -54,8 +55,10 @@ describe('local executor', () => {
   it('stops with a checkpoint when asked, and goes on from it', async () => {
     const sweep = make('msPerStep: 50\nsteps: 20\nseeds: 2')
     const stop = new AbortController()
-    setTimeout(() => stop.abort(), 600)
+    const metrics = join(sweep.runFolder(sweep.entry(0)), 'metrics.jsonl')
+    const look = setInterval(() => { if (existsSync(metrics) && readFileSync(metrics, 'utf8').split('\n').length > 3) stop.abort() }, 10)
     const results = await runLocally(sweep, sweep.entries, { command, jobs: 1, signal: stop.signal })
+    clearInterval(look)
     expect([...results.values()].map(r => r.result)).toEqual(['interrupted'])
     expect(states(sweep)).toEqual(['interrupted', 'pending'])
     const reached = Number(readFileSync(join(sweep.runFolder(sweep.entry(0)), 'checkpoint'), 'utf8'))
@@ -119,6 +122,19 @@ describe('claims', () => {
     expect(first.holds()).toBe(false)
     expect(attempts(state).map(a => a.number)).toEqual([0, 1])
     ;(second as Claim).release('finished', '')
+  })
+
+  it.skipIf(!existsSync('/proc/self/stat'))(`a process that nobody waits for counts as dead${existsSync('/proc/self/stat') ? '' : ' (skipped: the system has no /proc)'}`, async () => {
+    // A shell that never waits for its child: it is dead and still has a process id.
+    const shell = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const pid = Number(String((await once(shell.stdout!, 'data'))[0]))
+    for (let i = 0; i < 500 && processStart(pid) !== ''; i++) await new Promise(wake => setTimeout(wake, 10))
+    process.kill(pid, 0) // throws if there were none
+    expect(processStart(pid)).toBe('')
+    expect(processLives(pid, '')).toBe(false)
+    expect(processLives(shell.pid!, processStart(shell.pid!)!)).toBe(true)
+    expect(processLives(shell.pid!, '1')).toBe(false)
+    shell.kill('SIGKILL')
   })
 
   it('another machine counts as dead after a minute of silence', () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { manifest, resolveRunConfig } from '../../src/experiments/manifest.ts'
-import { fromOlmo } from '../../src/experiments/olmo-config.ts'
+import { fromOlmo, overOlmo, parseOlmoConfig } from '../../src/experiments/olmo-config.ts'
 import { flatten, parseSweep, unflatten } from '../../src/experiments/sweep.ts'
+import { parameterCount } from '../../src/model/transformer-shape.ts'
 import { merge, type RunConfig } from '../../src/train/config.ts'
 
 const points = (text: string) => parseSweep(text, 's.yaml').points
@@ -95,6 +96,10 @@ sweep:
       .toEqual([['fineweb', 320, 512, 7], ['fineweb', 384, 512, 7], ['starcoder', 320, 512, 7], ['starcoder', 384, 512, 7]])
     expect(sweep.points[3]!.name).toBe('entry=1 data.paths=fineweb model.d_model=384')
   })
+  it('takes a file without entries as one, by its keys', () => {
+    const sweep = parseSweep('max_duration: 100\nmodel: { d_model: [256, 320], n_heads: 4 }\n', 's')
+    expect([sweep.form, ...sweep.points.map(p => p.name)]).toEqual(['olmo', 'model.d_model=256', 'model.d_model=320'])
+  })
   it('refuses what is no list', () => expect(() => parseSweep('sweep: 3', 's')).toThrow('sweep: must be a list of mappings (s line 1, column 8)'))
 })
 
@@ -113,7 +118,18 @@ describe('the paper\'s keys', () => {
       optimizer: { lr: 2e-4, betas: [0.9, 0.95], clip: 1 }, data: { files: ['fineweb'] },
     })
   })
+  it('lie over a whole configuration, whose lists are values and whose table may be larger than its vocabulary', () => {
+    const base = parseOlmoConfig('max_duration: 48000\nscheduler: { name: cosine_with_warmup, t_warmup: 1000 }\noptimizer: { name: adamw, betas: [0.9, 0.95] }\nmodel: { d_model: 1024, n_heads: 16, n_layers: 6, rope: true, vocab_size: 32000, embedding_size: 32100, w_mx_format: fp8_e4m3, a_mx_format: fp8_e4m3 }\ndatasets: { memmap_dtype: uint16 }\nprecision: amp_bf16\n', 'b')!
+    const [point] = points('sweep: [{ max_duration: 100, scheduler: { t_warmup: 20 }, model: { d_model: 256, n_heads: 4, n_layers: 4 } }]')
+    const { patch, ignored } = fromOlmo(overOlmo(base, point!.patches[0]!))
+    expect(ignored).toEqual(['precision'])
+    const config = resolveRunConfig(null, [patch]) as unknown as RunConfig & { task: 'language-model' }
+    expect(config).toMatchObject({ steps: 100, schedule: { warmup: 0.2 }, model: { width: 256, depth: 4, heads: 4, vocabulary: 32100 }, optimizer: { betas: [0.9, 0.95] }, data: { tokenType: 'uint16' }, precision: { forward: { activation: 'e4m3' } } })
+    expect(parameterCount({ ...config.model, vocabulary: 32000 })).toBe(19534080) // as the paper's file says of this size
+    expect(parseOlmoConfig('steps: 3', 'ours')).toBeNull()
+  })
   it('are refused where we have no such thing', () => {
+    expect(() => fromOlmo({ model: { layer_norm_with_affine: false } })).toThrow('model.layer_norm_with_affine = false: this model has only true')
     expect(() => fromOlmo({ model: { w_mx_format: 'fp3' } })).toThrow('mx_format = "fp3": expected one of fp8_e4m3')
     expect(() => fromOlmo({ scheduler: { name: 'linear' } })).toThrow('scheduler.name = "linear": expected one of cosine_with_warmup, constant')
   })

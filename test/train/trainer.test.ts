@@ -150,6 +150,13 @@ describe('failure', () => {
     expect(readMetrics(directory).some(r => r.kind === 'event' && r.event === 'nan')).toBe(true)
   })
 
+  it('a run with nothing left to do, resumed, says what it said before', async () => {
+    const done = await run(tiny('steps=3')), rows = readMetrics(done.directory)
+    const again = await run(tiny('steps=3'), { directory: done.directory, resume: true })
+    expect({ ...again, seconds: 0 }).toEqual({ ...done, seconds: 0 })
+    expect(readMetrics(done.directory)).toEqual(rows)
+  })
+
   it('a directory that holds the run already is refused', async () => {
     const { directory } = await run(tiny('steps=3'))
     await expect(run(tiny('steps=3'), { directory })).rejects.toThrow(/--resume/)

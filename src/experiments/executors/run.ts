@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { writeFileAtomic } from '../../io/atomic.ts'
+import { readMetrics } from '../../train/run-directory.ts'
 import { attempts, Claim, claim, HEARTBEAT_MS } from '../claim.ts'
 import type { ManifestEntry, SweepFolder } from '../manifest.ts'
 
@@ -17,7 +18,7 @@ export interface RunRequest {
   resume: boolean
 }
 
-/** Program and arguments that do a run. Exit code 0 means finished; SIGTERM asks it to write a checkpoint and exit. */
+/** Program and arguments that do a run. Exit code 0 means finished, and so does another after the event `nan` in its metrics; SIGTERM asks it to write a checkpoint and exit. */
 export type RunCommand = (request: RunRequest) => readonly [string, ...string[]]
 
 /** `blockscale train`, by the command line at `main` (dist/cli/main.js), which names the directory after the file and the hash: run-HASH. */
@@ -59,15 +60,26 @@ export async function runOne(sweep: SweepFolder, entry: ManifestEntry, options: 
   const started = performance.now()
   const { code, detail } = await child(options.command({ configFile, directory, threads: options.threads, resume }), join(state, `attempt-${held.attempt.number}.log`), held, options)
   const seconds = (performance.now() - started) / 1000
+  const diverged = code === 0 || options.signal?.aborted ? null : divergence(directory)
   if (!held.holds()) return { result: 'taken over', detail: 'another machine took this attempt for dead' }
-  if (code === 0) {
-    writeFileAtomic(sweep.doneFile(entry), `${JSON.stringify({ finished: new Date().toISOString(), attempt: held.attempt.number, seconds })}\n`)
-    held.release('finished', detail)
-    return { result: 'finished', detail, seconds }
+  if (code === 0 || diverged !== null) {
+    writeFileAtomic(sweep.doneFile(entry), `${JSON.stringify({ finished: new Date().toISOString(), attempt: held.attempt.number, seconds, ...diverged !== null ? { diverged } : {} })}\n`)
+    held.release('finished', diverged ?? detail)
+    return { result: 'finished', detail: diverged ?? detail, seconds }
   }
   const outcome = options.signal?.aborted ? 'interrupted' : 'failed'
   held.release(outcome, detail)
   return { result: outcome, detail, seconds }
+}
+
+/**
+ * A run whose loss is no longer finite ends as a failure of `blockscale train`. For a sweep that is a result like any other: going on from the checkpoint
+ * would end there again, and a table without it would show the survivors. Returns what the run's last event says about it, null if it ended otherwise.
+ */
+function divergence(directory: string): string | null {
+  let last
+  try { last = readMetrics(directory).findLast(row => row.kind === 'event') } catch { return null }
+  return last?.event === 'nan' ? `diverged at step ${last.step}: ${last.detail}` : null
 }
 
 function child(command: readonly [string, ...string[]], logFile: string, held: Claim, { signal, graceMs = 60_000, threads }: RunOptions): Promise<{ code: number | null, detail: string }> {
