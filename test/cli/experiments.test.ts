@@ -125,7 +125,7 @@ describe('sweep', () => {
     process.kill(sweep.state(calm).attempts[0]!.child!.pid, 'SIGKILL')
     runner.kill('SIGKILL')
     await gone
-    expect(sweep.state(calm).state).toMatch(/^(lost|failed)$/)
+    await vi.waitFor(() => expect(sweep.state(calm).state).toMatch(/^(lost|failed)$/), 20_000) // a killed process still has to be scheduled to die
     const both = [0, 1].map(() => spawn(process.execPath, [main, 'sweep', 'run', 'killed', '--index', '0'], { cwd: folder, env: environment, stdio: 'ignore' }))
     expect((await Promise.all(both.map(p => once(p, 'exit')))).map(([code]) => code)).toEqual([0, 0])
     expect(sweep.state(calm)).toMatchObject({ state: 'finished', attempts: [{ number: 0 }, { number: 1, outcome: 'finished' }] })
