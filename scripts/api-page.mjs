@@ -184,8 +184,9 @@ function exportsOf(path) {
 }
 
 /** Keys of a constant that is a table, since they are the names that its users need; null for other constants. */
-function keysOf({ node, kind }) {
-  if (!kind || isFunction(node)) return null
+function keysOf({ file, node, kind }) {
+  const type = node.id.typeAnnotation, isTable = !type || file.text.slice(type.start, type.end).includes('Record<')
+  if (!kind || isFunction(node) || !isTable) return null
   const value = bare(node.init)
   if (value?.type !== 'ObjectExpression' || value.properties.some(p => p.type !== 'Property')) return null
   return value.properties.map(p => `\`${p.key.name ?? p.key.value}\``).join(', ')

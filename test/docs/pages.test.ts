@@ -7,7 +7,7 @@ import { testDocument } from './blocks.ts'
 const pages = readdirSync('docs').filter(name => name.endsWith('.md')).map(name => join('docs', name))
 for (const page of pages) if (page !== join('docs', 'cli.md')) testDocument(page)
 
-describe.each(['README.md', ...pages])('%s', page => {
+describe.each(['README.md', ...pages, 'examples/README.md', 'bench/README.md'])('%s', page => {
   const text = readFileSync(page, 'utf8')
 
   test('links lead somewhere', () => {
