@@ -55,14 +55,19 @@ function read(path) {
   const resolve = source => source.value.startsWith('.') && source.value.endsWith('.ts') ? join(dirname(path), source.value) : null
   const declare = (node, start) => {
     if (node.type === 'VariableDeclaration') for (const d of node.declarations) file.declared.set(d.id.name, { node: d, start, kind: node.kind })
-    else file.declared.set(node.id.name, { node, start })
+    else {
+      // The overloads of a function come before it; the first has the docstring, and the function itself is not for callers.
+      const before = file.declared.get(node.id.name)
+      const overloads = [...before?.overloads ?? [], ...node.type === 'TSDeclareFunction' ? [node] : []]
+      file.declared.set(node.id.name, { node, start: before?.start ?? start, overloads })
+    }
   }
   for (const node of parseAst(text, { lang: 'ts' }, path).body) {
     if (node.type === 'ImportDeclaration') for (const s of node.specifiers) file.from.set(s.local.name, [resolve(node.source), s.imported?.name])
     else if (node.type === 'ExportAllDeclaration') file.all.push(resolve(node.source))
     else if (node.type === 'ExportNamedDeclaration' && node.declaration) {
       declare(node.declaration, node.start)
-      file.exported.push(...(node.declaration.declarations ?? [node.declaration]).map(d => [d.id.name, path, d.id.name]))
+      for (const { id: { name } } of node.declaration.declarations ?? [node.declaration]) if (!file.exported.some(([known]) => known === name)) file.exported.push([name, path, name])
     } else if (node.type === 'ExportNamedDeclaration') {
       for (const s of node.specifiers) file.exported.push([s.exported.name, node.source ? resolve(node.source) : path, s.local.name, node.exportKind === 'type' || s.exportKind === 'type'])
     } else if (/Declaration$/.test(node.type)) declare(node, node.start)
@@ -135,7 +140,7 @@ function literals(file, name) {
 /** The declaration as TypeScript would write it in a .d.ts file, comments of members included. */
 function declaration(found) {
   const { file: { text }, name, node, kind } = found
-  if (node.type === 'FunctionDeclaration') return `function ${name}${signature(text, node)}`
+  if (node.type === 'FunctionDeclaration') return (found.overloads.length ? found.overloads : [node]).map(f => `function ${name}${signature(text, f)}`).join('\n')
   if (node.type === 'ClassDeclaration') {
     const heritage = (node.superClass ? ` extends ${node.superClass.name}` : '') + (node.implements?.length ? ` implements ${node.implements.map(i => text.slice(i.start, i.end)).join(', ')}` : '')
     const members = membersOf(found).flatMap(m => [...comment(docstring(text, m.start), '  '), `  ${memberLine(text, m)}`])
@@ -151,7 +156,7 @@ function declaration(found) {
 
 /** Names of the types that a caller meets in the declaration. */
 function typesIn(found) {
-  const { node, kind } = found
+  const { node, kind, overloads } = found
   const names = new Set()
   const walk = n => {
     if (Array.isArray(n)) return n.forEach(walk)
@@ -161,7 +166,7 @@ function typesIn(found) {
     for (const [key, value] of Object.entries(n)) if (key !== 'parent') walk(value)
   }
   const ofFunction = f => walk([f.typeParameters, f.params, f.returnType])
-  if (node.type === 'FunctionDeclaration') ofFunction(node)
+  if (node.type === 'FunctionDeclaration') (overloads.length ? overloads : [node]).forEach(ofFunction)
   else if (node.type === 'ClassDeclaration') {
     walk(node.implements)
     for (const m of membersOf(found)) m.type === 'MethodDefinition' ? ofFunction(m.value) : walk(m.typeAnnotation)
