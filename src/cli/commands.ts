@@ -58,5 +58,5 @@ export async function dispatch([name, ...args]: string[]): Promise<number> {
 /** What to print for an error, and the exit code. Only what nobody expected shows its stack. */
 export function explain({ name, message, stack }: Error): { text: string, code: number } {
   const expected = name === 'UsageError' || name === 'RunError'
-  return { text: `blockscale: ${expected ? message : `unexpected error, please report it\n${stack}`}\n`, code: name === 'UsageError' ? 2 : 1 }
+  return { text: `blockscale: ${expected ? message.replace(/\s*\n\s*/g, ' ') : `unexpected error, please report it\n${stack}`}\n`, code: name === 'UsageError' ? 2 : 1 }
 }

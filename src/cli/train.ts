@@ -73,7 +73,8 @@ function locate(source: string, overrides: string[], out: string, resume: boolea
 /** Train with progress on the terminal, write the report, print where it is. Returns the exit code. */
 export async function carryOut(config: RunConfig, options: TrainOptions, values: RunValues, train?: Train): Promise<number> {
   const labels: Partial<Record<Arm, string>> = { ...config.baseline ? { baseline: describeScheme(config.baseline) } : {}, studied: describeScheme(config.precision) }
-  const display = new ProgressDisplay(progressStyle(values), labels)
+  const style = progressStyle(values), display = new ProgressDisplay(style, labels)
+  const onStart = style === 'bar' || style === 'lines' ? (line: string) => { process.stderr.write(`${line}\n`) } : undefined
   const { signal, done } = interruptible()
   train ??= (await import('../train/trainer.ts')).train
   const { TensorBoardExport } = values.tensorboard === undefined ? { TensorBoardExport: null } : await import('../experiments/export.ts')
@@ -83,7 +84,7 @@ export async function carryOut(config: RunConfig, options: TrainOptions, values:
     if (TensorBoardExport) (events ??= new TensorBoardExport(options.directory, join(values.tensorboard!, basename(options.directory)))).updateEvery(5)
   }
   try {
-    summary = await train(config, { ...options, wide: !values.narrow && wideAllowed(), profile: values.profile, signal, onProgress })
+    summary = await train(config, { ...options, wide: !values.narrow && wideAllowed(), profile: values.profile, signal, onStart, onProgress })
   } catch (error) {
     display.end()
     // A run that diverged or broke off has a report, too: it shows how far it came.

@@ -79,7 +79,7 @@ class Builder {
   }
 
   finish(patterns: readonly string[]): Corpus {
-    if (this.#length === 0) throw new UsageError(`corpus is empty: ${patterns.map(p => JSON.stringify(p)).join(', ')} hold no text`)
+    if (this.#length === 0) throw new UsageError(`corpus is empty: no text in ${patterns.map(p => JSON.stringify(p)).join(', ')}`)
     const tokens = this.#tokens.slice(0, this.#length), starts = Float64Array.from(this.#starts)
     return { tokens, starts, vocabulary: this.#vocabulary, hash: createHash('sha256').update(tokens).update(starts).digest('hex') }
   }

@@ -2,6 +2,7 @@
 //
 // A plain text file is one document, unless it is long: then it is cut, at a blank line if there is one, else at a line end, into pieces of at least
 // `documentBytes`, so that shuffling and the validation split have something to work on. Token files are read by token-files.ts.
+import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
 import * as zlib from 'node:zlib'
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
@@ -18,11 +19,18 @@ export interface DocumentOptions {
 export async function* readDocuments(file: string, options: DocumentOptions): AsyncGenerator<string> {
   if (/\.(jsonl|ndjson)$/i.test(file)) yield* jsonLines(file, options.textField)
   else if (/\.parquet$/i.test(file)) yield* parquetRows(file, options.textField)
-  else for (const piece of cutText(readBytes(file), options.documentBytes)) yield decode(piece)
+  else for (const piece of cutText(readText(file), options.documentBytes)) yield decode(piece)
 }
 
 function readBytes(file: string): Buffer {
   try { return readFileSync(file) } catch (cause) { throw new UsageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause }) }
+}
+
+/** A file that must be UTF-8: other bytes would become replacement characters, and a binary file text. */
+function readText(file: string): Buffer {
+  const bytes = readBytes(file)
+  if (!isUtf8(bytes)) throw new UsageError(`${file}: not UTF-8 text; token files are recognized by .npy, .bin, .u16 and .u32`)
+  return bytes
 }
 
 const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
@@ -47,7 +55,7 @@ export function* cutText(text: Buffer, documentBytes: number): Generator<Uint8Ar
 }
 
 function* jsonLines(file: string, field: string): Generator<string> {
-  const bytes = readBytes(file)
+  const bytes = readText(file)
   for (let start = 0, line = 1; start < bytes.length; line++) {
     const at = bytes.indexOf(NEWLINE, start), end = at < 0 ? bytes.length : at
     const text = decode(bytes.subarray(start, end)).trim()

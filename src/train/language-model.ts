@@ -1,5 +1,6 @@
 // A language model as a task: the studied arm, and a baseline if asked for, from the same initial weights on the same tokens. What is computed stands
 // elsewhere: model/ (the transformer), data/ (text to samples), language-model-arm.ts (programs). This file decides when.
+import { totalmem } from 'node:os'
 import { RunError, UsageError } from '../errors.ts'
 import { checkFingerprint, fingerprintWords, loadTextData, type TextData } from '../data/text-data.ts'
 import { typed } from '../io/safetensors.ts'
@@ -39,6 +40,14 @@ export function readWeights(file: string, shape: TransformerShape): NamedTensors
 
 /** What WebAssembly can address. */
 const MEMORY_LIMIT = 2 ** 32
+
+const mebibytes = (bytes: number): number => Math.ceil(bytes / 2 ** 20)
+
+/** Bytes of memory that this process may have: the machine's, or what its container was given. */
+function machineMemory(): number {
+  const all = totalmem(), given = process.constrainedMemory?.() ?? 0
+  return given > 0 ? Math.min(all, given) : all
+}
 
 /** The model of a configuration; `vocabulary`: number of ids of its tokenizer. Throws UsageError if they do not fit. */
 export function transformerShape({ model }: LanguageModelConfig, vocabulary: number): TransformerShape {
@@ -93,6 +102,8 @@ export class LanguageModel implements Task {
   learningRate = 0
   readonly data: TextData
   readonly shape: TransformerShape
+  /** Bytes of core memory that the run takes. */
+  readonly #needed: number
   readonly #config: LanguageModelConfig
   readonly #arms: Arms
   readonly #overlay: Overlay
@@ -106,21 +117,23 @@ export class LanguageModel implements Task {
   readonly #spiking = new Set<ArmName>()
   #done = 0
 
-  /** Load the text and set up a run. Throws UsageError for unusable text, a tokenizer that does not fit, or a run too large for this machine. */
-  static async create(executor: Executor, config: LanguageModelConfig): Promise<LanguageModel> {
+  /** Load the text and set up a run. Throws UsageError for unusable text, a tokenizer that does not fit, or a run too large for WebAssembly or for `memory` bytes. */
+  static async create(executor: Executor, config: LanguageModelConfig, { memory = machineMemory() } = {}): Promise<LanguageModel> {
     const data = await loadTextData(config.data, { context: config.model.context, seed: config.seed })
     const shape = transformerShape(config, data.tokenizer.vocabulary), needed = memoryNeeded(config, shape, executor.threads)
-    if (needed > MEMORY_LIMIT) {
-      throw new UsageError(`this run needs ${Math.ceil(needed / 2 ** 20)} MiB of memory, WebAssembly has ${MEMORY_LIMIT / 2 ** 20} MiB: lower microBatch ${config.microBatch}, model.context ${config.model.context} or the model's size (${parameterCount(shape)} parameters)`)
+    if (needed > Math.min(MEMORY_LIMIT, memory)) {
+      const has = memory < MEMORY_LIMIT ? `this machine has ${mebibytes(memory)} MiB` : `WebAssembly has ${mebibytes(MEMORY_LIMIT)} MiB`
+      throw new UsageError(`this run needs ${mebibytes(needed)} MiB of memory, ${has}: lower microBatch ${config.microBatch}, model.context ${config.model.context} or the model's size (${parameterCount(shape)} parameters)`)
     }
-    return new LanguageModel(executor, config, data, shape)
+    return new LanguageModel(executor, config, data, shape, needed)
   }
 
-  private constructor(executor: Executor, config: LanguageModelConfig, data: TextData, shape: TransformerShape) {
+  private constructor(executor: Executor, config: LanguageModelConfig, data: TextData, shape: TransformerShape, needed: number) {
     const { arena } = executor
     this.executor = executor
     this.data = data
     this.shape = shape
+    this.#needed = needed
     this.#config = config
     this.#arms = new Arms(arena, config, shape)
     const [first, ...others] = this.#arms.all as [LanguageModelArm, ...LanguageModelArm[]], studied = this.#arms.all.at(-1)!
@@ -150,7 +163,7 @@ export class LanguageModel implements Task {
     const { batch, model: { context } } = this.#config, parameters = parameterCount(this.shape)
     return [{
       kind: 'language-model', step: this.#done, parameters, flopsPerToken: flopsPerToken(this.shape, context).budget, tokensPerStep: batch * context, corpus: this.data.hash,
-      detail: `${parameters} parameters; ${this.data.description}`,
+      detail: `${parameters} parameters, ${mebibytes(this.#needed)} MiB of memory; ${this.data.description}`,
     }]
   }
   get arms(): ArmName[] { return this.#arms.all.map(a => a.name) }

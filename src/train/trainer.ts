@@ -85,6 +85,7 @@ class Walk {
   async toEnd(): Promise<RunSummary> {
     const task = this.#task, { config } = this.#run, { signal, onProgress } = this.#options
     if (task.introduction && (this.#done === 0 || !this.#options.resume)) this.#run.log(...task.introduction)
+    for (const row of task.introduction ?? []) if ('detail' in row) this.#options.onStart?.(row.detail)
     if (this.#done === 0) await this.#validate()
     const walkStarted = performance.now()
     while (this.#done < config.steps && !signal?.aborted) {

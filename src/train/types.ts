@@ -95,6 +95,8 @@ export interface TrainOptions {
   from?: string
   /** The run and step that `from` belongs to. */
   parent?: { directory: string, step: number }
+  /** What the run is and needs, in a line, before its first step; for tasks that have something to say. */
+  onStart?: (line: string) => void
   onProgress?: (progress: Progress) => void
   /** Aborting ends the run after the present step, with a checkpoint. */
   signal?: AbortSignal

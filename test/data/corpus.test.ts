@@ -73,7 +73,9 @@ describe('documents', () => {
     const whole = new Uint8Array(parquetWriteBuffer({ columnData: [{ name: 'text', data: Array.from({ length: 999 }, (_, i) => `row ${i}`), type: 'STRING' }] }))
     whole.fill(0xff, 4, 1000)
     await expect(read(file('hole.parquet', whole))).rejects.toThrow(/hole.parquet: not a readable Parquet file/)
-    await expect(loadCorpus([file('empty.txt', '')], bytes)).rejects.toThrow(/corpus is empty/)
+    await expect(loadCorpus([file('empty.txt', '')], bytes)).rejects.toThrow(/corpus is empty: no text in ".*empty.txt"/)
+    await expect(read(file('latin1.txt', Buffer.from([0x63, 0x61, 0x66, 0xe9, 0x0a])))).rejects.toThrow(/latin1.txt: not UTF-8 text/)
+    await expect(read(file('latin1.jsonl', Buffer.from('{"text":"caf\xe9"}', 'latin1')))).rejects.toThrow(/latin1.jsonl: not UTF-8 text/)
   })
 })
 

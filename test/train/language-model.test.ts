@@ -42,7 +42,7 @@ describe('training a language model', () => {
     expect(losses.length).toBe(3)
     expect(losses[0]!).toBeGreaterThan(5)
     expect(losses[2]!).toBeLessThan(1.6)
-    expect(kind(rows, 'language-model')[0]!.detail).toMatch(/parameters; \d+ training samples of 32 bytes from \d+ documents, \d+ held out/)
+    expect(kind(rows, 'language-model')[0]!.detail).toMatch(/parameters, \d+ MiB of memory; \d+ training samples of 32 bytes from \d+ documents, \d+ held out/)
   })
 
   it('gives the same bits for any number of threads, and after a break', async () => {
@@ -157,6 +157,7 @@ describe('bad input', () => {
     await fails({ model: { ...base.model, vocabulary: 100 } }, /the tokenizer has 256 ids/)
     await fails({ batch: 4096, model: { width: 512, depth: 8, heads: 8, context: 64 } }, /this run needs \d+ MiB of memory, WebAssembly has 4096 MiB: lower microBatch 4096/)
     expect(existsSync(directory)).toBe(false)
+    await expect(LanguageModel.create(new InlineExecutor(), config(), { memory: 1e5 })).rejects.toThrow(/this run needs \d+ MiB of memory, this machine has 1 MiB: lower microBatch 4/)
   })
 
   it('in a configuration is named', () => {
