@@ -3,7 +3,7 @@
 // cache, a packed A block in the second. Each pass over k starts from the C the last one stored, so every element is one sequential sum over k
 // whatever the block and tile sizes.
 import { pack } from './gemm-pack'
-import { high, low, scan, width } from './gemm-exact'
+import { fits, high, low, scan, width } from './gemm-exact'
 import { scratch } from './scratch'
 import { Tile } from './gemm-tiles'
 
@@ -11,7 +11,7 @@ import { Tile } from './gemm-tiles'
 export const PANEL: i32 = 16
 
 const NC: i32 = 2048
-const KC: i32 = 512
+export const KC: i32 = 512
 const MC: i32 = 192
 /** Widest tile of any module, in rows and columns. */
 const MAX_ROWS: i32 = 8, MAX_COLUMNS: i32 = 32
@@ -79,15 +79,15 @@ function multiply(
     const nc = min(NC, N - n)
     for (let k = 0; k < K; k += depth) {
       const kc = min(depth, K - k)
-      const bEnd = pack(scratch, columns, b + bytes(k, bRow) + bytes(n, bCol), bytes(1, bCol), bytes(1, bRow), nc, kc)
+      const bEnd = pack(scratch, columns, kc * (<usize>columns << 2), b + bytes(k, bRow) + bytes(n, bCol), bytes(1, bCol), bytes(1, bRow), nc, kc)
       if (exact) scan(scratch, bEnd)
       const widthB = width, lowB = low, highB = high
       const fromZero = k == 0 && !accumulate
       for (let m = 0; m < M; m += MC) {
         const mc = min(MC, M - m)
-        const aEnd = pack(aPack, rows, a + bytes(m, aRow) + bytes(k, aCol), bytes(1, aRow), bytes(1, aCol), mc, kc)
+        const aEnd = pack(aPack, rows, kc * (<usize>rows << 2), a + bytes(m, aRow) + bytes(k, aCol), bytes(1, aRow), bytes(1, aCol), mc, kc)
         if (exact) scan(aPack, aEnd)
-        const tile = exact && width + widthB <= 24 && low + lowB >= -149 && high + highB <= 128 ? fused : strict
+        const tile = exact && fits(widthB, lowB, highB) ? fused : strict
         tiles(aPack, c + bytes(m, cRow) + bytes(n, 1), bytes(1, cRow), mc, nc, kc, fromZero, rows, columns, tile)
       }
     }
@@ -96,26 +96,26 @@ function multiply(
 
 /** C[mc, nc] = (C or 0) + packed A * packed B, tile by tile. */
 export function tiles(aPack: usize, c: usize, cRow: usize, mc: i32, nc: i32, kc: usize, fromZero: bool, rows: i32, columns: i32, tile: Tile): void {
+  let b = scratch
+  for (let n = 0; n < nc; n += columns, b += kc * (<usize>columns << 2)) strip(aPack, kc * (<usize>rows << 2), b, c + bytes(n, 1), cRow, mc, min(columns, nc - n), kc, fromZero, rows, columns, tile)
+}
+
+/** C[mc, across] = (C or 0) + packed A, whose panels are `panel` bytes apart, * one packed panel of B. */
+export function strip(a: usize, panel: usize, b: usize, to: usize, cRow: usize, mc: i32, across: i32, kc: usize, fromZero: bool, rows: i32, columns: i32, tile: Tile): void {
   const edge = scratch + EDGE_AT
   const edgeRow = <usize>columns << 2
-  let b = scratch
-  for (let n = 0; n < nc; n += columns, b += kc * (<usize>columns << 2)) {
-    const across = min(columns, nc - n)
-    let a = aPack
-    let to = c + bytes(n, 1)
-    for (let m = 0; m < mc; m += rows, a += kc * (<usize>rows << 2), to += <usize>rows * cRow) {
-      const down = min(rows, mc - m)
-      if (down == rows && across == columns) {
-        if (fromZero) tile(kc, a, b, zeros, 0, to, cRow)
-        else tile(kc, a, b, to, cRow, to, cRow)
-      } else if (fromZero) {
-        tile(kc, a, b, zeros, 0, edge, edgeRow)
-        copyRows(to, cRow, edge, edgeRow, down, across)
-      } else {
-        copyRows(edge, edgeRow, to, cRow, down, across)
-        tile(kc, a, b, edge, edgeRow, edge, edgeRow)
-        copyRows(to, cRow, edge, edgeRow, down, across)
-      }
+  for (let m = 0; m < mc; m += rows, a += panel, to += <usize>rows * cRow) {
+    const down = min(rows, mc - m)
+    if (down == rows && across == columns) {
+      if (fromZero) tile(kc, a, b, zeros, 0, to, cRow)
+      else tile(kc, a, b, to, cRow, to, cRow)
+    } else if (fromZero) {
+      tile(kc, a, b, zeros, 0, edge, edgeRow)
+      copyRows(to, cRow, edge, edgeRow, down, across)
+    } else {
+      copyRows(edge, edgeRow, to, cRow, down, across)
+      tile(kc, a, b, edge, edgeRow, edge, edgeRow)
+      copyRows(to, cRow, edge, edgeRow, down, across)
     }
   }
 }

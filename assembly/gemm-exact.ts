@@ -12,10 +12,21 @@ export let width: i32 = 0
 export let low: i32 = 0
 export let high: i32 = 0
 
+/** What they follow from: all magnitudes or-ed together, the largest, and the smallest nonzero one less 1. Those of parts combine to those of the whole. */
+export let bits: u32 = 0
+export let largest: u32 = 0
+export let smallest: u32 = 0
+
 const masks = memory.data<i32>([0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff, 1, 1, 1, 1])
 
 /** Set width, low and high for the f32 values in [from, end). Writes zeros to the 32 bytes after `end`, because it reads 32 at a time. */
 export function scan(from: usize, end: usize): void {
+  read(from, end)
+  measure(bits, largest, smallest)
+}
+
+/** Set bits, largest and smallest; as scan otherwise. */
+export function read(from: usize, end: usize): void {
   memory.fill(end, 0, 32)
   const magnitude = v128.load(masks), one = v128.load(masks, 16)
   let any = i32x4.splat(0), any1 = any
@@ -39,9 +50,19 @@ export function scan(from: usize, end: usize): void {
   most = i32x4.max_u(most, v128.shuffle<i32>(most, most, 1, 0, 3, 2))
   least = i32x4.min_u(least, v128.shuffle<i32>(least, least, 2, 3, 0, 1))
   least = i32x4.min_u(least, v128.shuffle<i32>(least, least, 1, 0, 3, 2))
-  const trailing = ctz((i32x4.extract_lane(any, 0) & 0x7fffff) | 0x800000)
-  const exponent = (i32x4.extract_lane(least, 0) + 1) >>> 23 // a subnormal's field is 0, its unit that of field 1
+  bits = i32x4.extract_lane(any, 0)
+  largest = i32x4.extract_lane(most, 0)
+  smallest = i32x4.extract_lane(least, 0)
+}
+
+/** Set width, low and high from the three words. */
+export function measure(bits: u32, largest: u32, smallest: u32): void {
+  const trailing = ctz(<i32>(bits & 0x7fffff | 0x800000))
+  const exponent = <i32>((smallest + 1) >> 23) // a subnormal's field is 0, its unit that of field 1
   width = 24 - trailing
   low = max(exponent, 1) - 150 + trailing
-  high = (i32x4.extract_lane(most, 0) >>> 23) - 126
+  high = <i32>(largest >> 23) - 126
 }
+
+/** Are all products of the block last scanned and one with these three numbers exact? */
+export function fits(otherWidth: i32, otherLow: i32, otherHigh: i32): bool { return width + otherWidth <= 24 && low + otherLow >= -149 && high + otherHigh <= 128 }

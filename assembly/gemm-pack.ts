@@ -2,11 +2,10 @@
 // rows of A or columns of B; missing lanes of the last panel are zero.
 
 /**
- * Pack `lanes` lanes of kc elements into ceil(lanes / W) panels at `to`. `lane` and `k` are the source's strides in bytes between lanes and along k.
- * Returns the first byte after the panels.
+ * Pack `lanes` lanes of kc elements into ceil(lanes / W) panels, the first at `to`, each `panel` bytes after the one before. `lane` and `k` are the
+ * source's strides in bytes between lanes and along k. Returns where the next panel would begin.
  */
-export function pack(to: usize, W: i32, from: usize, lane: usize, k: usize, lanes: i32, kc: usize): usize {
-  const panel = kc * (<usize>W << 2)
+export function pack(to: usize, W: i32, panel: usize, from: usize, lane: usize, k: usize, lanes: i32, kc: usize): usize {
   for (; lanes >= W; lanes -= W, from += <usize>W * lane, to += panel) {
     if (lane == 4) {
       if (W == 16) copy16(to, from, k, kc)
@@ -16,7 +15,7 @@ export function pack(to: usize, W: i32, from: usize, lane: usize, k: usize, lane
     else gather(to, W, from, lane, k, W, kc)
   }
   if (lanes) {
-    memory.fill(to, 0, panel)
+    memory.fill(to, 0, kc * (<usize>W << 2))
     if (k == 4) transposeLanes(to, W, from, lane, lanes, kc)
     else gather(to, W, from, lane, k, lanes, kc)
     to += panel
@@ -60,8 +59,8 @@ function copyLanes(to: usize, W: i32, from: usize, k: usize, kc: usize): void {
   const step = <usize>W << 2
   do {
     v128.store(to, v128.load(from))
-    if (W > 4) store<f32>(to, load<f32>(from, 16), 16)
-    if (W > 5) store<f32>(to, load<f32>(from, 20), 20)
+    if (W == 6) store<u64>(to, load<u64>(from, 16), 16)
+    else if (W == 5) store<f32>(to, load<f32>(from, 16), 16)
     to += step
     from += k
   } while (--kc)

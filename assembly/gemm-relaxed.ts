@@ -1,6 +1,7 @@
-// gemm_exact_f32 with fused multiply-adds: the same bits as assembly/gemm.ts, because a block is fused only when all its products are exact
-// (assembly/gemm-exact.ts). An engine without relaxed SIMD keeps the strict kernel of that name.
+// gemm_exact_f32 and gemm_packed_f32 with fused multiply-adds: the same bits as assembly/gemm.ts, because a block is fused only when all its products are
+// exact (assembly/gemm-exact.ts). An engine without relaxed SIMD keeps the strict kernels of these names.
 import { gemm, time_tile } from './gemm-driver'
+import { multiplyPacked } from './gemm-packed'
 import { fused_tile, strict_tile, tile_columns, tile_rows, TILES } from './gemm-tiles-relaxed'
 
 let tile: i32 = 0
@@ -23,4 +24,9 @@ export function gemm_exact_f32(
   inner: i32, aOuter: i32, bOuter: i32, cOuter: i32, aInner: i32, bInner: i32, cInner: i32, begin: i32, end: i32,
 ): void {
   gemm(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, inner, aOuter, bOuter, cOuter, aInner, bInner, cInner, begin, end, tile_rows(tile), tile_columns(tile), strict_tile(tile), fused_tile(tile), true)
+}
+
+/** Parameters and result as gemm_packed_f32 of the strict module. */
+export function gemm_packed_f32(a: usize, b: usize, c: usize, cRow: i32, M: i32, N: i32, K: i32, chunk: i32, blockRows: i32, bias: usize, rounding: i32, begin: i32, end: i32): void {
+  multiplyPacked(a, b, c, cRow, M, N, K, chunk, blockRows, bias, rounding, begin, end, tile_rows(tile), tile_columns(tile), strict_tile(tile), fused_tile(tile))
 }

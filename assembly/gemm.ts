@@ -4,6 +4,7 @@
 // Items: PANEL-wide panels along the longer of N and M, for each matrix of the batch in turn (src/ops/gemm.ts computes the same count).
 import { use_block_tile } from './gemm-block'
 import { gemm, time_tile } from './gemm-driver'
+import { multiplyPacked } from './gemm-packed'
 import { strict_tile, tile_columns, tile_rows, TILES } from './gemm-tiles'
 
 /** The register tile in use; it changes the speed of this instance, never a result. */
@@ -43,4 +44,14 @@ export function gemm_exact_f32(
   inner: i32, aOuter: i32, bOuter: i32, cOuter: i32, aInner: i32, bInner: i32, cInner: i32, begin: i32, end: i32,
 ): void {
   gemm_f32(a, aRow, aCol, b, bRow, bCol, c, cRow, M, N, K, accumulate, inner, aOuter, bOuter, cOuter, aInner, bInner, cInner, begin, end)
+}
+
+/**
+ * C[M,N] = Q(A B), or Q(Q(A B) + Q(bias [N])) if bias != 0, of operands that gemm_pack_f32 left with the same K > 0 and `chunk`; `rounding` of Q as in bf16.ts.
+ * `blockRows`: a multiple of 120. The relaxed module's kernel of the same name replaces this one, and gives the same bits.
+ * Items: PANEL-wide panels of columns, each in blocks of `blockRows` rows.
+ */
+export function gemm_packed_f32(a: usize, b: usize, c: usize, cRow: i32, M: i32, N: i32, K: i32, chunk: i32, blockRows: i32, bias: usize, rounding: i32, begin: i32, end: i32): void {
+  const strict = strict_tile(tile)
+  multiplyPacked(a, b, c, cRow, M, N, K, chunk, blockRows, bias, rounding, begin, end, tile_rows(tile), tile_columns(tile), strict, strict)
 }

@@ -1,7 +1,7 @@
 // Reductions over a tensor, with one order of summation whatever the number of threads.
 // Whole-tensor sums run in f64: a tensor is cut into chunks of CHUNK elements (the items); in a chunk, element i goes to partial sum i mod 4, then
 // (p0 + p2) + (p1 + p3); combine_f64 adds the chunks' results in index order. Column sums run in f32, sequentially over the rows.
-import { roundOne } from './bf16'
+import { Away, EVEN, Even, NONE, None, rounded, roundOne } from './bf16'
 import { loadPart, storePart } from './lanes'
 
 /** Elements per item; CHUNK in src/ops/reduce.ts. */
@@ -97,20 +97,26 @@ export function combine_f64(partials: usize, count: i32, width: i32, maxima: i32
   }
 }
 
-/** out [C] = Q(sum over the rows of x [rows, C]): from +0, in row order, in f32, rounded once. Items: columns. */
-export function column_sum_f32(x: usize, out: usize, rows: i32, C: i32, rounding: i32, begin: i32, end: i32): void {
+/** out [C] = Q(sum over the rows of Q1(x [rows, C])): from +0, in row order, in f32, rounded once. `input` and `rounding`: Q1 and Q (bf16.ts). Items: columns. */
+export function column_sum_f32(x: usize, out: usize, rows: i32, C: i32, input: i32, rounding: i32, begin: i32, end: i32): void {
+  if (input == NONE) columnSum<None>(x, out, rows, C, begin, end)
+  else if (input == EVEN) columnSum<Even>(x, out, rows, C, begin, end)
+  else columnSum<Away>(x, out, rows, C, begin, end)
+  for (let c = begin; c < end; c++) store<f32>(out + (<usize>c << 2), roundOne(load<f32>(out + (<usize>c << 2)), rounding))
+}
+
+function columnSum<R>(x: usize, out: usize, rows: i32, C: i32, begin: i32, end: i32): void {
   memory.fill(out + (<usize>begin << 2), 0, <usize>(end - begin) << 2)
   for (let row = 0; row < rows; row++) {
     const from = x + (<usize>row * <usize>C << 2)
     let c = begin
     for (; c + 4 <= end; c += 4) {
       const o = <usize>c << 2
-      v128.store(out + o, f32x4.add(v128.load(out + o), v128.load(from + o)))
+      v128.store(out + o, f32x4.add(v128.load(out + o), rounded<R>(v128.load(from + o))))
     }
     const rest = end - c, o = <usize>c << 2
-    if (rest > 0) storePart(out + o, f32x4.add(loadPart(out + o, rest), loadPart(from + o, rest)), rest)
+    if (rest > 0) storePart(out + o, f32x4.add(loadPart(out + o, rest), rounded<R>(loadPart(from + o, rest))), rest)
   }
-  for (let c = begin; c < end; c++) store<f32>(out + (<usize>c << 2), roundOne(load<f32>(out + (<usize>c << 2)), rounding))
 }
 
 /**

@@ -5,16 +5,15 @@
 //   wgrad    dW = Q(MX(Q g)^T MX(Q x)),  db = Q(sum of Q g)          blocks along the last but one axis: the batch, or the sequence of each batch element
 // In dgrad and wgrad both operands may first go through a random Hadamard transform along that axis (ops/hadamard.ts), which cancels in the product.
 // So x, W and g are each quantized twice, on different axes. A null quantizer leaves its operand as it is; a null rounding skips Q.
-import { addRow } from '../ops/elementwise.ts'
-import { roundElements } from '../ops/quantize.ts'
 import { columnSum } from '../ops/reduce.ts'
+import type { ElementRounding } from '../numerics/quantizer.ts'
 import { size, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
 import type { LinearPrecision, OperandQuantizer } from './precision.ts'
 import { product } from './product.ts'
 
-/** What backward needs of a forward pass. */
-export interface LinearSaved { readonly x: Tensor, readonly owned: boolean }
+/** What backward needs of a forward pass: its input, and the rounding that remains to be done to it. */
+export interface LinearSaved { readonly x: Tensor, readonly round: ElementRounding | null }
 
 const matrix = (t: Tensor): Tensor => ({ ptr: t.ptr, shape: [size(t.shape) / t.shape.at(-1)!, t.shape.at(-1)!] })
 
@@ -23,52 +22,23 @@ const matrix = (t: Tensor): Tensor => ({ ptr: t.ptr, shape: [size(t.shape) / t.s
  * Returns what backward needs; x must stay intact until then.
  */
 export function linearForward(p: Program, io: { x: Tensor, weight: Tensor, bias: Tensor | null, y: Tensor, xRounded?: boolean }, precision: LinearPrecision): LinearSaved {
-  const { forward, round, roundBackward, accumulation, tiles, random } = precision
-  let saved: LinearSaved = { x: io.x, owned: false }
-  let x = io.x
-  if (round && !io.xRounded) {
-    x = p.temp(...io.x.shape)
-    roundElements(p, io.x, x, round)
-    if (roundBackward) saved = { x, owned: true }
-  }
-  product(p, matrix(io.y), { src: x, axis: x.shape.length - 1, quantizer: forward.activation }, { src: io.weight, axis: 1, quantizer: forward.weight, tiles, round }, accumulation.forward, round !== null, random)
-  if (x !== io.x && !saved.owned) p.free(x)
-  if (round) roundElements(p, io.y, io.y, round)
-  if (io.bias) {
-    if (round) {
-      const b = p.temp(...io.bias.shape)
-      roundElements(p, io.bias, b, round)
-      addRow(p, matrix(io.y), b, matrix(io.y), round)
-      p.free(b)
-    } else addRow(p, matrix(io.y), io.bias, matrix(io.y), null)
-  }
-  return saved
+  const { forward, round, roundBackward, accumulation, tiles, random } = precision, roundX = io.xRounded ? null : round
+  const x = { src: io.x, axis: io.x.shape.length - 1, quantizer: forward.activation, round: roundX }
+  product(p, matrix(io.y), x, { src: io.weight, axis: 1, quantizer: forward.weight, tiles, round }, accumulation.forward, round, random, io.bias)
+  return { x: io.x, round: roundBackward && roundX }
 }
 
-/**
- * Emit the backward pass: dx [..., in] (null: not wanted), dWeight [out, in], dBias [out] or null, from dy [..., out]. Overwrites the gradients;
- * frees what forward saved.
- */
+/** Emit the backward pass: dx [..., in] (null: not wanted), dWeight [out, in], dBias [out] or null, from dy [..., out]. Overwrites the gradients. */
 export function linearBackward(p: Program, io: { dy: Tensor, saved: LinearSaved, weight: Tensor, dx: Tensor | null, dWeight: Tensor, dBias: Tensor | null }, precision: LinearPrecision): void {
   const { dgrad, wgrad, roundBackward: round, hadamard: transform, accumulation, tiles, random } = precision
-  const { x } = io.saved
-  let g = io.dy
-  if (round) {
-    g = p.temp(...io.dy.shape)
-    roundElements(p, io.dy, g, round)
-  }
-  const batchAxis = g.shape.length - 2
+  const { dy, saved } = io, last = dy.shape.length - 1
 
-  const along = (src: Tensor, quantizer: OperandQuantizer) => ({ src, axis: batchAxis, quantizer, signs: transform.wgrad, roundAfter: round })
-  product(p, io.dWeight, along(g, wgrad.gradient), along(x, wgrad.activation), accumulation.wgrad, round !== null, random)
-  if (io.saved.owned) p.free(x)
-  if (round) roundElements(p, io.dWeight, io.dWeight, round)
+  const along = (src: Tensor, quantizer: OperandQuantizer, r: ElementRounding | null) => ({ src, axis: last - 1, quantizer, round: r, signs: transform.wgrad, roundAfter: round })
+  product(p, io.dWeight, along(dy, wgrad.gradient, round), along(saved.x, wgrad.activation, saved.round), accumulation.wgrad, round, random)
 
   if (io.dx) {
-    const transformed = { signs: transform.dgrad, roundAfter: round }
-    product(p, matrix(io.dx), { src: g, axis: g.shape.length - 1, quantizer: dgrad.gradient, ...transformed }, { src: io.weight, axis: 0, quantizer: dgrad.weight, tiles, round, ...transformed }, accumulation.dgrad, round !== null, random)
-    if (round) roundElements(p, io.dx, io.dx, round)
+    const common = { round, signs: transform.dgrad, roundAfter: round }
+    product(p, matrix(io.dx), { src: dy, axis: last, quantizer: dgrad.gradient, ...common }, { src: io.weight, axis: 0, quantizer: dgrad.weight, tiles, ...common }, accumulation.dgrad, round, random)
   }
-  if (io.dBias) columnSum(p, matrix(g), io.dBias, round)
-  if (round) p.free(g)
+  if (io.dBias) columnSum(p, matrix(dy), io.dBias, round, round)
 }

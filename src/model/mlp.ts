@@ -98,8 +98,6 @@ export function studentForward(p: Program, shape: StudentShape, params: Paramete
 
 function freeBlock(p: Program, s: BlockSaved, x: Tensor): void {
   if (s.norm) p.free(s.h, s.norm.stats)
-  if (s.fc1.owned) p.free(s.fc1.x)
-  if (s.fc2.owned) p.free(s.fc2.x)
   p.free(s.z, s.a)
   if (s.x !== x) p.free(s.x)
 }
@@ -145,10 +143,9 @@ export function teacherForward(p: Program, shape: TeacherShape, params: Paramete
     p.scope(`teacher.${i}`, () => {
       const z = p.temp(batch, hidden * gated(shape.activation)), a = p.temp(batch, hidden)
       const out = i === shape.depth - 1 ? y : p.temp(batch, shape.width)
-      const release = (s: LinearSaved) => { if (s.owned) p.free(s.x) }
-      release(linearForward(p, { x: input, weight: params.get(`layers.${i}.fc1.weight`), bias: null, y: z }, precision.linear))
+      linearForward(p, { x: input, weight: params.get(`layers.${i}.fc1.weight`), bias: null, y: z }, precision.linear)
       activationForward(p, shape.activation, mode(precision, shape.activation), { x: z, y: a })
-      release(linearForward(p, { x: a, weight: params.get(`layers.${i}.fc2.weight`), bias: null, y: out }, precision.linear))
+      linearForward(p, { x: a, weight: params.get(`layers.${i}.fc2.weight`), bias: null, y: out }, precision.linear)
       p.free(z, a)
       if (input !== x) p.free(input)
       input = out

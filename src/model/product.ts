@@ -1,7 +1,7 @@
-// One product of a linear layer, C = A B^T, from its operands as they are in memory: each is rounded, transformed and quantized along the axis that the product
-// sums over, and the sums are the scheme's accumulator's (numerics/accumulation.ts).
+// One product of a linear layer, C = Q(A B^T) or Q(Q(A B^T) + Q bias), from its operands as they are in memory: each is rounded, transformed and quantized along
+// the axis that the product sums over, and the sums are the scheme's accumulator's (numerics/accumulation.ts).
 //   operand   t = Q(src), or Q(H Q(src)) with a Hadamard transform (ops/hadamard.ts, which cancels in the product), then the quantizer
-//   f32       the GEMM over dequantized values, in whatever layout they have
+//   f32       the GEMM over dequantized values, in whatever layout they have; in most schemes one pass over each operand and one over C (ops/packed-gemm.ts)
 //   others    operands as rows with k contiguous: codes and scale bytes, or values
 import { UsageError } from '../errors.ts'
 import type { Accumulation } from '../numerics/accumulation.ts'
@@ -12,9 +12,11 @@ import { repeatRows, transpose, transposeBytes } from '../ops/arrange.ts'
 import { blockGemm, integerBlocks } from '../ops/block-gemm.ts'
 import { encodeElements, quantizeCodes, scaleShape, type Codes } from '../ops/codes.ts'
 import { gemm } from '../ops/gemm.ts'
+import { addRow } from '../ops/elementwise.ts'
 import { hadamard } from '../ops/hadamard.ts'
 import { accumulate } from '../ops/matmul.ts'
 import type { MmaCodes } from '../ops/mma.ts'
+import { canPrepare, preparedGemm, type PreparedOperand } from '../ops/packed-gemm.ts'
 import { nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4, rescaleNvfp4 } from '../ops/nvfp4.ts'
 import { fakeQuantize, roundElements, type RandomSource } from '../ops/quantize.ts'
 import { size, type Tensor } from '../runtime/memory.ts'
@@ -131,11 +133,33 @@ function codeRows(p: Program, o: Operand, random: RandomBits | null): Coded {
 const products = (a: Operand, b: Operand, rounded: boolean) =>
   a.quantizer?.kind !== 'nvfp4' && b.quantizer?.kind !== 'nvfp4' && (rounded || (a.quantizer && b.quantizer)) ? 'exact' as const : 'rounded' as const
 
+/** The operand for preparedGemm, if it is one: an elementwise quantizer is the rounding where there is no other. */
+function preparable({ src, axis, quantizer: q, tiles = false, round = null, signs }: Operand): PreparedOperand | null {
+  if (tiles || signs || q?.kind === 'nvfp4' || (q?.kind === 'element' && round)) return null
+  return q?.kind === 'element' ? { src, axis, quantizer: null, round: q } : { src, axis, quantizer: q, round }
+}
+
 /**
- * Emit c [M, N] = A B^T. `rounded`: unquantized operands hold bf16 values. A's buffers are taken before B's, and so are its random streams. Throws UsageError
- * for operands that the accumulator does not take.
+ * Emit c [M, N] = Q(A B^T), or Q(Q(A B^T) + Q bias), Q = `round`; where it is not null, unquantized operands hold values it has rounded, or have it done to them. A's
+ * buffers are taken before B's, and so are its random streams. Throws UsageError for operands that the accumulator does not take.
  */
-export function product(p: Program, c: Tensor, a: Operand, b: Operand, accumulation: Accumulation, rounded: boolean, random: RandomBits | null): void {
+export function product(p: Program, c: Tensor, a: Operand, b: Operand, accumulation: Accumulation, round: ElementRounding | null, random: RandomBits | null, bias: Tensor | null = null): void {
+  if (accumulation.kind === 'f32' && products(a, b, round !== null) === 'exact') {
+    const x = preparable(a), y = preparable(b)
+    if (x && y && canPrepare(x, y, round)) return preparedGemm(p, { a: x, b: y, c, bias, round })
+  }
+  sums(p, c, a, b, accumulation, round !== null, random)
+  if (round) roundElements(p, c, c, round)
+  if (!bias) return
+  if (!round) return addRow(p, c, bias, c, null)
+  const rounded = p.temp(...bias.shape)
+  roundElements(p, bias, rounded, round)
+  addRow(p, c, rounded, c, round)
+  p.free(rounded)
+}
+
+/** c = A B^T. `rounded`: unquantized operands hold bf16 values. */
+function sums(p: Program, c: Tensor, a: Operand, b: Operand, accumulation: Accumulation, rounded: boolean, random: RandomBits | null): void {
   if (accumulation.kind === 'f32') {
     const x = operandValues(p, a, random), y = operandValues(p, b, random)
     gemm(p, { a: matrix(x.t), b: matrix(y.t), c, transA: !isLast(a), transB: isLast(b), products: products(a, b, rounded) })

@@ -33,8 +33,7 @@ interface BlockSaved {
   readonly q: Tensor
   readonly k: Tensor
   readonly v: Tensor
-  /** Null where attn_out keeps a rounded copy instead. */
-  readonly o: Tensor | null
+  readonly o: Tensor
   readonly attnOut: LinearSaved
   readonly norm2: NormSaved
   readonly h2: Tensor
@@ -52,9 +51,6 @@ const blockParameters = (params: ParameterVector, i: number) => (name: string): 
 const headName = (s: TransformerShape): string => s.tied ? 'transformer.wte.weight' : 'transformer.ff_out_last.weight'
 
 const attentionShape = (s: TransformerShape, x: Tensor): AttentionShape => ({ batch: x.shape[0]!, context: x.shape[1]!, heads: s.heads, headDim: headDim(s) })
-
-/** Frees a linear layer's saved input if it is a copy. */
-const freeLinear = (p: Program, saved: LinearSaved): void => { if (saved.owned) p.free(saved.x) }
 
 /**
  * Emit the forward pass. Returns logits [batch, context, vocabulary] (a temporary) and, if `keep`, what backward needs; otherwise every intermediate is
@@ -87,7 +83,6 @@ export function transformerForward(
   const saved = { input, blocks, norm, h, head }
   if (keep) return { logits, saved }
   p.free(x, h, norm.stats)
-  freeLinear(p, head)
   return { logits, saved: null }
 }
 
@@ -126,7 +121,6 @@ function blockForward(
   p.scope('attention.forward', () => attentionForward(p, { q, k, v, o }, shape, precision.attention, outer.softmax))
   const middle = temp()
   p.scope('attn_out.forward', () => { attnOut = linearForward(p, { x: o, weight: get('attn_out'), bias: null, y: middle }, precision.attnOut) })
-  if (attnOut.owned) p.free(o)
   residual('attn_out', middle)
 
   const { h: h2, saved: norm2 } = normed('ff_norm', middle)
@@ -136,15 +130,13 @@ function blockForward(
   p.scope('ff_out.forward', () => { ffOut = linearForward(p, { x: a, weight: get('ff_out'), bias: null, y, xRounded: precision.activation.kind === 'bf16' && s.activation !== 'swiglu' }, precision.ffOut) })
   residual('ff_out', y)
   tap?.({ block: i, normed: h2, hidden: a, output: y })
-  return { y, saved: { norm1, h1, attProj, qk, q, k, v, o: attnOut.owned ? null : o, attnOut, norm2, h2, ffProj, z, a, ffOut } }
+  return { y, saved: { norm1, h1, attProj, qk, q, k, v, o, attnOut, norm2, h2, ffProj, z, a, ffOut } }
 }
 
 /** Frees all that a block saved but its input. */
 function freeBlock(p: Program, b: BlockSaved): void {
-  for (const linear of [b.attProj, b.attnOut, b.ffProj, b.ffOut]) freeLinear(p, linear)
   for (const { raw, saved } of b.qk) if (saved) p.free(raw, saved.stats)
-  if (b.o) p.free(b.o)
-  p.free(b.norm1.stats, b.norm2.stats, b.h1, b.q, b.k, b.v, b.norm2.x, b.h2, b.z, b.a)
+  p.free(b.norm1.stats, b.norm2.stats, b.h1, b.q, b.k, b.v, b.o, b.norm2.x, b.h2, b.z, b.a)
 }
 
 /**
@@ -195,7 +187,7 @@ function blockBackward(
 
   const dO = temp()
   linear('attn_out', b.attnOut, g, dO, precision.attnOut)
-  if (b.o) p.free(b.o)
+  p.free(b.o)
   const dq = temp(), dk = temp(), dv = temp()
   p.scope('attention.backward', () => attentionBackward(p, { q: b.q, k: b.k, v: b.v, dO, dq, dk, dv }, shape, precision.attention))
   p.free(dO, b.q, b.k, b.v)

@@ -78,11 +78,14 @@ export interface GemmStridedOptions {
   products?: Products
 }
 
-/** Columns (N >= M) or rows (M > N) of one item of the kernel: PANEL in assembly/gemm.ts. */
-const PANEL = 16
+/** Columns (N >= M) or rows (M > N) of one item of the kernel: PANEL in assembly/gemm-driver.ts. */
+export const PANEL = 16
 
 /** Work worth waking a thread for, in multiply-adds: some microseconds, against 0.2 us for a barrier. */
 const GRAIN = 1 << 17
+
+/** Items worth a thread, of so many multiply-adds each. */
+export const productGrain = (multiplyAdds: number): number => Math.max(1, Math.ceil(GRAIN / multiplyAdds))
 
 /** Emit one product, or a batch of equal shape, over strided views; the arithmetic of gemm. Throws UsageError for more than two levels of batch. */
 export function gemmStrided(p: Program, { a, b, c, M, N, K, batch = [], accumulate = false, products = 'rounded' }: GemmStridedOptions): void {
@@ -90,7 +93,7 @@ export function gemmStrided(p: Program, { a, b, c, M, N, K, batch = [], accumula
   const none = { count: 1, a: 0, b: 0, c: 0 }, [inner, outer] = [batch.at(-1) ?? none, batch.at(-2) ?? none]
   const panels = Math.ceil(Math.max(M, N) / PANEL), count = outer.count * inner.count
   if (!(M > 0 && N > 0 && count > 0)) return
-  const grain = Math.max(1, Math.ceil(GRAIN / (PANEL * Math.min(M, N) * Math.max(K, 1))))
+  const grain = productGrain(PANEL * Math.min(M, N) * Math.max(K, 1))
   p.emit(
     products === 'exact' ? 'gemm_exact_f32' : 'gemm_f32',
     [a.ptr, a.rowStride, a.colStride, b.ptr, b.rowStride, b.colStride, c.ptr, c.rowStride, M, N, K, accumulate ? 1 : 0,

@@ -60,11 +60,19 @@ export function overflowCount(p: Program, x: Tensor, out: Tensor, { blockSize, r
   p.free(partials)
 }
 
-/** out [C] = Q(column sums of x [R, C]): each one sequential f32 sum over the rows from +0, rounded once by Q = `round`. The gradient of a bias. */
-export function columnSum(p: Program, x: Tensor, out: Tensor, round: ElementRounding | null = null): void {
+/**
+ * out [C] = Q(column sums of Q1(x [R, C])): each one sequential f32 sum over the rows from +0, rounded once by Q = `round`; Q1 = `roundInput`. The gradient of a bias.
+ */
+export function columnSum(p: Program, x: Tensor, out: Tensor, round: ElementRounding | null = null, roundInput: ElementRounding | null = null): void {
   const [rows, columns] = matrixShape(x)
   hasSize('columnSum', 'out', out, columns)
-  const code = fusedCode(round)
-  p.emit('column_sum_f32', [x.ptr, out.ptr, rows, columns, code ?? chainCode.none], columns, Math.max(16, Math.ceil(16384 / rows / 16) * 16), { bytes: 4 * rows * columns })
+  const code = fusedCode(round), input = fusedCode(roundInput)
+  if (input === null) {
+    const rounded = p.temp(...x.shape)
+    roundElements(p, x, rounded, roundInput!)
+    columnSum(p, rounded, out, round)
+    return p.free(rounded)
+  }
+  p.emit('column_sum_f32', [x.ptr, out.ptr, rows, columns, input, code ?? chainCode.none], columns, Math.max(16, Math.ceil(16384 / rows / 16) * 16), { bytes: 4 * rows * columns })
   if (round && code === null) roundElements(p, out, out, round)
 }

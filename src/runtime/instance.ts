@@ -26,6 +26,14 @@ export interface CoreModules {
   wide: string | null
 }
 
+/** What both modules export for this file. */
+interface ModuleExports {
+  _start?(): void
+  set_scratch(ptr: number): void
+  set_gemm_tile(index: number): void
+  gemm_tile_shape(index: number): number
+}
+
 /** One thread's instance of the core over `memory`, its scratch area at `scratchPtr`. A kernel of the relaxed module replaces the strict one of its name. */
 export function instantiate(core: CoreModules, memory: WebAssembly.Memory, scratchPtr: number): Kernels {
   const imports = { env: { memory, abort: () => { throw new RunError('the core aborted') } } }
@@ -33,11 +41,14 @@ export function instantiate(core: CoreModules, memory: WebAssembly.Memory, scrat
   for (const [module, tile] of [[core.kernels, core.tiles?.strict], [core.relaxed, core.tiles?.fused]] as const) {
     if (!module) continue
     const { exports } = new WebAssembly.Instance(module, imports)
-    const { _start, set_scratch, set_gemm_tile } = exports as { _start?: () => void, set_scratch: (ptr: number) => void, set_gemm_tile: (index: number) => void }
+    const { _start, set_scratch, set_gemm_tile, gemm_tile_shape } = exports as unknown as ModuleExports
     _start?.()
     set_scratch(scratchPtr)
     set_gemm_tile(tile ?? 0)
     Object.assign(all, exports)
+    // Operands are packed for the tile of the gemm_packed_f32 that will read them: the last module's.
+    const shape = gemm_tile_shape(tile ?? 0)
+    ;(all as Kernels).set_pack_shape(shape >> 8, shape & 255)
   }
   return all as Kernels
 }

@@ -49,6 +49,13 @@ export const cases: Readonly<Record<string, Case>> = {
   gemm_f32: s => each([false, true], a => each([false, true], b => [product(s, 'gemm_f32', count => s.numbers(count, -18, 18), a, b)])),
   'gemm_f32 of special values': s => [product(s, 'gemm_f32', s.specials, true, false)],
   gemm_exact_f32: s => each([false, true], a => each([false, true], b => [product(s, 'gemm_exact_f32', count => s.coarse(count, -18, 18), a, b)])),
+  gemm_packed_f32: s => each([[1, 0, 0, 1], [0, 1, 1, 0], [1, 1, 2, 0]] as const, ([alongA, alongB, rounding, block]) => {
+    const [M, N, K] = [37, 51, 43], [a, b] = [s.room(16 + (M + 32) * K), s.room(16 + (N + 32) * K)], format = [32 * block, ...target('e4m3'), choices(rounding & 1)] as const
+    return [
+      ['gemm_pack_f32', [a, 0, s.numbers(M * K, -9, 9), M, K, alongA, 32, rounding, ...format], 2], ['gemm_pack_f32', [b, 1, s.numbers(N * K, -9, 9), N, K, alongB, 32, rounding, ...format], 2],
+      ['gemm_packed_f32', [a, b, s.out(M * N), N, M, N, K, 32, 120, s.numbers(N), rounding], 4], ['gemm_packed_f32', [a, b, s.out(M * N), N, M, N, K, 32, 120, 0, rounding], 4],
+    ]
+  }),
   'gemm_exact_f32 of inexact products': s => [product(s, 'gemm_exact_f32', s.specials, true, true)],
   gemm_block: s => {
     const [M, N, blocks, size] = [37, 51, 3, 32]
@@ -217,7 +224,7 @@ export const cases: Readonly<Record<string, Case>> = {
     return [
       ['moments_f32', [a, count, s.outWords(3 * 2 * 2)], 2], ['comparison_f32', [a, b, count, partials], 2], ['combine_f64', [partials, 2, 6, 4, 3, s.outWords(12)], 6],
       ['overflow_f32', [a, count, 32, 128, 1.75, s.outWords(8)], 2], ['first_non_finite_f32', [s.specials(99), 99, s.outWords(2)], 1],
-      ...each([0, 1, 2], (r): Call[] => [['column_sum_f32', [s.numbers(rows * columns), s.out(columns), rows, columns, r], columns]]),
+      ...each([0, 1, 2], (r): Call[] => [['column_sum_f32', [s.numbers(rows * columns), s.out(columns), rows, columns, 2, r], columns], ['column_sum_f32', [s.numbers(rows * columns), s.out(columns), rows, columns, r, 2], columns]]),
     ]
   },
 
@@ -294,6 +301,7 @@ export const pins: Readonly<Record<string, number>> = {
   gemm_f32: 0x6cf0526f,
   'gemm_f32 of special values': 0x9d846152,
   gemm_exact_f32: 0x66266812,
+  gemm_packed_f32: 0x6ada2361,
   'gemm_exact_f32 of inexact products': 0x05e732dc,
   gemm_block: 0xc901998c,
   fake_quantize_rows: 0x50972b3d,
@@ -316,7 +324,7 @@ export const pins: Readonly<Record<string, number>> = {
   mse_f32: 0xc984dce1,
   cross_entropy_f32: 0xdfbda971,
   optimizer: 0xcb265021,
-  reductions: 0x1e07377d,
+  reductions: 0xa28a506b,
   philox: 0x5d419f02,
   mt19937: 0xfe7e43fc,
   mma: 0x49362d6c,

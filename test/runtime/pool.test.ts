@@ -52,7 +52,7 @@ describe('the same bits on any number of threads', () => {
   it('and the operations reach every kernel', () => {
     const apart: Record<string, string> = {
       mt19937_seed: 'one item', mt19937_words: 'one item', mt19937_skip: 'one item', mt19937_normal_f32: 'one item',
-      set_scratch: 'no kernel', set_gemm_tile: 'no kernel', gemm_tile_shape: 'no kernel', gemm_tile_time: 'no kernel', barrier: 'no kernel', barrier_resume: 'no kernel', barrier_halt: 'no kernel', memory: 'no kernel',
+      set_scratch: 'no kernel', set_gemm_tile: 'no kernel', set_pack_shape: 'no kernel', gemm_tile_shape: 'no kernel', gemm_tile_time: 'no kernel', barrier: 'no kernel', barrier_resume: 'no kernel', barrier_halt: 'no kernel', memory: 'no kernel',
     }
     const reached = new Set<string>()
     const mark = inline.arena.mark()

@@ -3,7 +3,7 @@
 import type { FormatName } from '../../src/numerics/formats.ts'
 import { mmaConfig, mmaModels } from '../../src/numerics/mma.ts'
 import { nvfp4Profiles } from '../../src/numerics/nvfp4.ts'
-import { bf16Away, bf16Even, blockQuantizer, fp } from '../../src/numerics/profiles.ts'
+import { bf16Away, bf16Even, bfloat, blockQuantizer, fp } from '../../src/numerics/profiles.ts'
 import { castPolicies } from '../../src/numerics/cast.ts'
 import { activationBackward, activationForward, type ActivationMode, type ActivationName } from '../../src/ops/activation.ts'
 import { causalSoftmax, causalSoftmaxBackward, causalSoftmaxTorch, rope, rowsOf, scaleHeads } from '../../src/ops/attention.ts'
@@ -19,6 +19,7 @@ import { accumulate, epilogue } from '../../src/ops/matmul.ts'
 import { decodeOperand, mma, type MmaOperand } from '../../src/ops/mma.ts'
 import { layerNormBackward, layerNormForward, rmsNormBackward, rmsNormForward, type NormMode } from '../../src/ops/norm.ts'
 import { adam, adamStep, clipByNorm, sgd, sgdStep } from '../../src/ops/optimizer.ts'
+import { preparedGemm } from '../../src/ops/packed-gemm.ts'
 import { fakeQuantize, roundElements } from '../../src/ops/quantize.ts'
 import { dequantizeNvfp4, nvfp4TensorScale, quantizeNvfp4, rescaleNvfp4 } from '../../src/ops/nvfp4.ts'
 import { normal, uniform } from '../../src/ops/random.ts'
@@ -74,6 +75,10 @@ export const operations: Record<string, Operation> = {
   },
   elementary: (p, out, a, _b, seed) => p.emit('elementary_f32', [seed % 4, a.ptr, out.ptr], N * N),
   gemm: (p, out, a, b, seed) => gemm(p, { a, b, c: out, transA: (seed & 1) === 1, transB: (seed & 2) === 2, products: seed & 4 ? 'exact' : 'rounded' }),
+  'prepared gemm'(p, out, a, b, seed) {
+    const operand = (src: Tensor, axis: number, format: FormatName) => ({ src, axis, quantizer: seed & 4 ? null : blockQuantizer('ocp', format, { blockSize: 8 }), round: pick([null, bfloat(16)], seed >> 3) })
+    preparedGemm(p, { a: operand(a, seed & 1, pick(formats, seed)), b: operand(b, seed >> 1 & 1, 'e4m3'), c: out, bias: seed & 16 ? row(a) : null, round: pick([null, bfloat(16)], seed >> 5) })
+  },
   'block gemm'(p, out, a, b, seed) {
     const quantizer = blockQuantizer('ocp', pick(['e2m1', 'int8'], seed), { blockSize: 16 })
     const [x, y] = [a, b].map(t => { const q = p.temp(N, N); fakeQuantize(p, t, q, 1, quantizer); return integerBlocks(p, q, 16) }) as [ReturnType<typeof integerBlocks>, ReturnType<typeof integerBlocks>]

@@ -8,7 +8,7 @@ import { cases, pins } from '../../src/runtime/selftest-cases.ts'
 import { loadSharedModules } from '../../src/runtime/shared-module.ts'
 
 /** Exports that compute no result: synchronisation and settings. */
-const settings = ['memory', '_start', 'barrier', 'barrier_resume', 'barrier_halt', 'set_scratch', 'set_gemm_tile', 'gemm_tile_shape', 'gemm_tile_time']
+const settings = ['memory', '_start', 'barrier', 'barrier_resume', 'barrier_halt', 'set_scratch', 'set_gemm_tile', 'set_pack_shape', 'gemm_tile_shape', 'gemm_tile_time']
 
 describe('the self-test of an engine', () => {
   const core = loadModules()

@@ -48,7 +48,7 @@ describe('a run', () => {
   it('writes a profile when asked, and computes the same', async () => {
     const { directory, weightsHash } = await run(tiny('steps=5'), { profile: true, threads: 2 })
     expect(weightsHash).toBe((await run(tiny('steps=5'))).weightsHash)
-    expect(readFileSync(join(directory, 'profile.txt'), 'utf8')).toMatch(/gemm_exact_f32 .*\d/)
+    expect(readFileSync(join(directory, 'profile.txt'), 'utf8')).toMatch(/gemm_packed_f32 .*\d/)
     expect(JSON.parse(readFileSync(join(directory, 'profile-trace.json'), 'utf8')).traceEvents.length).toBeGreaterThan(1000)
   })
 
