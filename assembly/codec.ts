@@ -13,6 +13,7 @@ export let overflowCode: i32 = 0
 export let nanPositive: i32 = 0
 let nanNegative: i32 = 0
 
+/** Set the format that the functions below code for: codes without sign, but the two of NaN. */
 export function prepare_codes(bits: i32, kind_: i32, max: i32, overflow: i32, positive: i32, negative: i32): void {
   codeBits = bits
   kind = kind_

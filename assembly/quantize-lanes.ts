@@ -59,6 +59,7 @@ export const LIMIT: usize = WIDEST << 2, TINY_WORD: usize = LIMIT * 2, ORDINARY:
 
 /** True if the columns hold NaNs that do not count (is_element). */
 export function column_maxima(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): bool { return maxima_of(maxima, from, n, rowBytes, w, false) != 0 }
+/** The same; returns the low 16 bits that occur in any word, 0 if all numbers are bf16. */
 export function column_maxima_bits(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): i32 { return maxima_of(maxima, from, n, rowBytes, w, true) }
 
 /** The words of the blocks with these w maxima. True if all are ordinary. */
@@ -115,6 +116,7 @@ export function store_words(words: usize, lowest: v128, ordinary: v128): void {
   }
 }
 
+/** Fake-quantize n rows of `count` columns whose blocks are all ordinary, their words at `words`, by the way `how`. */
 export function quantize_ordinary(to: usize, from: usize, n: i32, rowBytes: usize, count: i32, words: usize, how: i32): void {
   const sign = zero_sign_of(mode)
   if (sign == ZERO_POSITIVE) {

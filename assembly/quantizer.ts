@@ -31,6 +31,7 @@ let ordinaryFraction: i32 = 0
 /** From the word of a block's 2^emin to the word of its largest magnitude. */
 export let toLimit: i32 = 0
 
+/** Set the quantizer that the functions below compute with: the format's grid and the choices, as a kernel gets them. */
 export function prepare(man_: i32, emin_: i32, emax_: i32, max_: f32, mode_: i32): void {
   man = man_
   emin = emin_

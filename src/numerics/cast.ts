@@ -1,16 +1,9 @@
 // How a single f32 becomes a code, where conversions differ: rounding, overflow, NaN. Types and the named policies of known converters.
 import { hasNegativeZero, type Format } from './formats.ts'
-import type { Rounding } from './quantizer.ts'
+import type { NanCode, Rounding } from './quantizer.ts'
 
 /** Beyond the largest finite value (Inf included): that value, or the format's Inf, its NaN if it has no Inf, the largest value if it has neither. */
 export type Overflow = 'saturate' | 'overflow'
-
-/**
- * The code of NaN. `quiet`: sign kept, top fraction bit alone; a format without NaN gives zero with the opposite sign (ml_dtypes).
- * `max`: all ones without sign; a format without NaN gives its largest value (PTX cvt). `rebiased`: as `max` where the format has NaN, else the exponent
- * field 255 moved to the format's bias and cut off at 8 bits (what torchao's bit arithmetic leaves).
- */
-export type NanCode = 'quiet' | 'max' | 'rebiased'
 
 /** How single numbers are cast to a format. */
 export interface CastPolicy {

@@ -4,7 +4,6 @@
 // MX block quantization (OCP MX v1.0 section 6.3), for a block V of a format with largest exponent emax:
 //   e = exponent(max |V_i|), chosen by `scaleRule`;  X = 2^clamp(e - emax);  P_i = round(V_i / X), saturating at the format's maximum;  output X * P_i.
 // A block whose scale exceeds the scale format becomes NaN in every element (E8M0 code 255).
-import type { NanCode } from './cast.ts'
 import type { FormatName } from './formats.ts'
 
 /**
@@ -27,6 +26,13 @@ export type ScaleRule = 'floor' | 'ceil' | 'even' | 'even-1' | 'rceil' | 'rceil-
  * 2^127, and each element is converted by itself, Inf to the format's maximum and NaN to NaN (TransformerEngine's fmaxf and PTX cvt.satfinite).
  */
 export type NonFinite = 'poison' | 'element'
+
+/**
+ * The code of NaN. `quiet`: sign kept, top fraction bit alone; a format without NaN gives zero with the opposite sign (ml_dtypes).
+ * `max`: all ones without sign; a format without NaN gives its largest value (PTX cvt). `rebiased`: as `max` where the format has NaN, else the exponent
+ * field 255 moved to the format's bias and cut off at 8 bits (what torchao's bit arithmetic leaves).
+ */
+export type NanCode = 'quiet' | 'max' | 'rebiased'
 
 /**
  * Add one to the block exponent where the largest element would saturate, that is where its significand exceeds the format's (1.75 for E4M3).

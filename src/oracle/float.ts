@@ -3,6 +3,7 @@ const f32 = new Float32Array(1), u32 = new Uint32Array(f32.buffer)
 
 /** The word of an f32. NaN gives the canonical 0x7fc00000 or whatever the engine keeps: read words, not values, where a NaN's sign matters. */
 export const wordOf = (x: number): number => { f32[0] = x; return u32[0]! }
+/** The f32 of a word. */
 export const valueOf = (word: number): number => { u32[0] = word; return f32[0]! }
 
 /** floor(log2 |x|), exact, for finite x other than 0 of any magnitude an f32 can have. */

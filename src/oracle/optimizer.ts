@@ -5,6 +5,7 @@ const { fround: f } = Math
 
 export interface AdamConstants { readonly beta1: number, readonly beta2: number, readonly eps: number, readonly decay: number }
 
+/** Adam, with weight decay added to the gradient (`decay`) or taken from the parameter (step[2]): AdamW. */
 export function adam(p: Float32Array, grad: Float32Array, m: Float32Array, v: Float32Array, step: Float32Array, { beta1, beta2, eps, decay }: AdamConstants): void {
   const [size, root, shrink, scale] = step as unknown as [number, number, number, number]
   const w1 = f(1 - beta1), b2 = f(beta2), w2 = f(1 - beta2)
@@ -16,6 +17,7 @@ export function adam(p: Float32Array, grad: Float32Array, m: Float32Array, v: Fl
   })
 }
 
+/** SGD with momentum; `buffer` is the momentum's, zero before the first step. */
 export function sgd(p: Float32Array, grad: Float32Array, buffer: Float32Array, step: Float32Array, momentum: number, decay: number): void {
   const [rate, , , scale] = step as unknown as [number, number, number, number]
   p.forEach((value, i) => {

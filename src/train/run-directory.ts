@@ -88,6 +88,7 @@ export function listCheckpoints(directory: string): number[] {
   return readdirSync(folder).flatMap(name => /^step-(\d+)\.safetensors$/.exec(name)?.[1] ?? []).map(Number).sort((a, b) => a - b)
 }
 
+/** The path of the checkpoint after `step` completed steps. */
 export const checkpointFile = (directory: string, step: number): string => join(directory, 'checkpoints', `step-${String(step).padStart(8, '0')}.safetensors`)
 
 /** A run that this process owns and writes to. */
