@@ -111,6 +111,15 @@ export class Core {
     return this.#alone(p => emitDequantize(p, x))
   }
 
+  /** The f32 value of every code of a matrix without scales; tf32 loses its low 13 bits. Throws UsageError. */
+  async decode(x: CodedMatrix): Promise<Matrix> {
+    const operand = matrix('x', x)
+    return this.#alone(p => {
+      const values = this.#values(p, operand)
+      return () => ({ shape: x.shape, data: p.arena.f32(values).slice() })
+    })
+  }
+
   // ---- Running one program at a time ----
 
   /** Emit with `body`, run, and read the result with the function it returns; memory is given back. */

@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, { summary: string, load: () => Promise<C
   dequantize: { summary: 'codes and scales back to numbers', load: () => import('./dequantize.ts') },
   matmul: { summary: 'a matrix product, summed as a named matrix unit sums', load: () => import('./matmul.ts') },
   compare: { summary: 'two tensors, bit for bit: how many differ, how, and where', load: () => import('./compare.ts') },
+  identify: { summary: 'which quantizer made a tensor, which arithmetic a product', load: () => import('./identify.ts') },
   vectors: { summary: 'conformance vectors of a matrix unit, to check a kernel with', load: () => import('./vectors.ts') },
   formats: { summary: 'the format table, or every code of one format', load: () => import('./formats.ts') },
   info: { summary: 'engine, SIMD width, threads, module hashes, self-test', load: () => import('./info.ts') },

@@ -4,6 +4,7 @@
 // A quantized tensor in a safetensors file: `codes` and `scales` (in OUT.safetensors:w: `w.codes`, `w.scales`), for NVFP4 `tensor_scale`, and metadata that say
 // profile, format, block, axis, packing and layout, so that it is read back without options. In .npy: OUT.npy, OUT.scales.npy, OUT.tensor_scale.npy.
 // GGUF: one U8 tensor of MXFP4 blocks.
+import type { QuantizerOutput } from '../conformance/identify-quantizer.ts'
 import type { Quantized } from '../core.ts'
 import { lookup, UsageError } from '../errors.ts'
 import { packGguf, packNibbles, packSixBits, swizzleScales, unpackGguf, unpackNibbles, unpackSixBits } from '../io/layouts.ts'
@@ -102,6 +103,32 @@ export function readStored(address: string, options: StoredOptions = {}): Stored
   const axis = parseAxes('--axis', options.axis ?? metadata.axis ?? '-1')
   const tensorScale = options.tensorScale !== undefined ? number('--tensor-scale', options.tensorScale) : parts?.tensorScale ? readNumbers(parts.tensorScale).data[0]! : 1
   return { kind: 'quantized', value: { ...coded, scales: new Uint8Array(s.bytes), scale, scaleLayout, axis, tensorScale }, ...metadata.profile !== undefined && { profile: metadata.profile } }
+}
+
+/** Formats that codes may have when nothing says: those of OCP MX. */
+const usual: readonly FormatName[] = ['e4m3', 'e5m2', 'e3m2', 'e2m3', 'e2m1', 'int8']
+
+/** What some quantizer gave, as `identify` takes it: which formats and which scales these may be is not settled here. Throws UsageError. */
+export function readDump(address: string, options: Pick<StoredOptions, 'format' | 'scales' | 'packed' | 'gguf'> = {}): { shape: readonly number[], output: QuantizerOutput } {
+  const parts = group(address), t = readTensor(parts?.codes ?? address), metadata = parts?.metadata ?? {}, scalesAt = options.scales ?? parts?.scales
+  if (options.format !== undefined) lookup(formats, options.format, 'format')
+  if (options.gguf) {
+    const { value: { shape, codes, scales } } = readGguf(address, t) as { value: Quantized }
+    return { shape, output: { kind: 'codes', codes: codes as Uint8Array, formats: ['e2m1'], scales: { bytes: scales, shape: [...shape.slice(0, -1), shape.at(-1)! / 32], format: 'e8m0' } } }
+  }
+  if (scalesAt === undefined && (t.dtype === 'F32' || t.dtype === 'BF16' || t.dtype === 'F16')) {
+    return { shape: t.shape, output: { kind: 'values', values: numbersOf(address, t).data, ...t.dtype !== 'F32' && { rounded: t.dtype === 'BF16' ? 'bf16' : 'fp16' } } }
+  }
+  const packed = options.packed ?? (metadata.packing !== undefined && metadata.packing !== 'bytes')
+  const known = (options.format ?? (t.dtype === 'I8' ? 'int8' : formatOf[t.dtype]) ?? (packed ? metadata.format ?? 'e2m1' : undefined)) as FormatName | undefined
+  const { shape, codes } = codesOf(address, t, known ?? 'e4m3', packed), most = (codes as Uint32Array).reduce((m, c) => Math.max(m, c), 0)
+  if (!(codes instanceof Uint8Array)) throw new UsageError(`${address}: ${known} is no block format`)
+  if (known && most >= 2 ** formats[known].bits) throw new UsageError(`${address}: code ${most} is out of range, ${known} has ${2 ** formats[known].bits} codes`)
+  const some = known ? [known] : usual.filter(f => most < 2 ** formats[f].bits)
+  if (scalesAt === undefined) return { shape, output: { kind: 'codes', codes, formats: some } }
+  const s = readTensor(scalesAt), format = s.dtype === 'F8_E8M0' ? 'e8m0' : s.dtype === 'F8_E4M3' ? 'ue4m3' : undefined
+  if (!format && s.dtype !== 'U8') throw new UsageError(`${scalesAt}: ${s.dtype} scales, F8_E8M0, F8_E4M3 or U8 are needed`)
+  return { shape, output: { kind: 'codes', codes, formats: some, scales: { bytes: new Uint8Array(s.bytes), shape: s.shape, ...format && { format } } } }
 }
 
 /** A finite number, rounded to f32. Throws UsageError. */

@@ -1,0 +1,119 @@
+// How a matrix product may have been computed, as data: in which form the operands entered the unit, which unit or sum took them, and in which order of k. And the
+// operands, cut, permuted and converted as that needs. Both operands have K last.
+import { formats, type FormatName } from '../numerics/formats.ts'
+import { mmaConfig, mmaModels, type MmaModel } from '../numerics/mma.ts'
+import { halfCode, scalesOf, unpacked, type CodedMatrix, type Matrix, type ScaledMatrix } from '../operands.ts'
+import { encode } from '../oracle/codec.ts'
+
+/** An operand [rows, K] with one code per array element and plain scales. */
+export type ProductOperand = Matrix | CodedMatrix | ScaledMatrix
+
+export const isScaled = (x: ProductOperand): x is ScaledMatrix => 'scales' in x
+export const isCoded = (x: ProductOperand): x is CodedMatrix => 'codes' in x
+
+/** Unpacked, scales plain. Throws UsageError for what does not fit. */
+export function plainOperand(name: string, x: ProductOperand): ProductOperand {
+  if (!isCoded(x)) return x
+  const codes = unpacked(name, x), { packing: _, ...rest } = x
+  return isScaled(x) ? { ...rest, codes, scales: scalesOf(name, x), scaleLayout: 'plain' } as ScaledMatrix : { ...rest, codes }
+}
+
+type Words = Uint8Array | Uint16Array | Uint32Array | Float32Array
+
+/** Elements [rows[i], columns[j]] of a row-major array; bits, not numbers. */
+function pick<T extends Words>(from: T, width: number, rows: readonly number[], columns: ArrayLike<number>): T {
+  const to = new (from.constructor as new (n: number) => T)(rows.length * columns.length)
+  const [source, target] = from instanceof Float32Array ? [new Uint32Array(from.buffer, from.byteOffset, from.length), new Uint32Array(to.buffer)] : [from as Uint8Array, to as Uint8Array]
+  rows.forEach((r, i) => { for (let j = 0; j < columns.length; j++) target[i * columns.length + j] = source[r * width + columns[j]!]! })
+  return to
+}
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
+
+/** Some rows of an operand. */
+export function rowsOf<T extends ProductOperand>(x: T, rows: readonly number[]): T {
+  const K = x.shape[1]!, all = range(0, K), shape = [rows.length, K]
+  if (!isCoded(x)) return { ...x, shape, data: pick((x as Matrix).data, K, rows, all) }
+  const codes = pick(x.codes, K, rows, all)
+  if (!isScaled(x)) return { ...(x as object), shape, codes } as unknown as T
+  const n = Math.ceil(K / x.scale.block)
+  return { ...(x as object), shape, codes, scales: pick(x.scales, n, rows, range(0, n)) } as unknown as T
+}
+
+/** Columns `k` of an operand, which keep whole blocks together. */
+export function columnsOf<T extends ProductOperand>(x: T, k: readonly number[]): T {
+  const [R, K] = x.shape as [number, number], rows = range(0, R), shape = [R, k.length]
+  if (!isCoded(x)) return { ...x, shape, data: pick((x as Matrix).data, K, rows, k) }
+  const codes = pick(x.codes, K, rows, k)
+  if (!isScaled(x)) return { ...(x as object), shape, codes } as unknown as T
+  const { block } = x.scale
+  return { ...(x as object), shape, codes, scales: pick(x.scales, Math.ceil(K / block), rows, range(0, Math.ceil(k.length / block)).map(j => k[j * block]! / block)) } as unknown as T
+}
+
+/** Numbers rounded to nearest even in a format, as codes; tf32 as float32 words. */
+export function rounded({ shape, data }: Matrix, format: 'bf16' | 'fp16' | 'tf32'): CodedMatrix {
+  const words = new Uint32Array(data.buffer, data.byteOffset, data.length)
+  const nearest = (w: number, bits: number) => (w & 0x7fffffff) > 0x7f800000 ? w : w + (2 ** (bits - 1) - 1) + (w >>> bits & 1)
+  if (format === 'bf16') return { shape, format, codes: Uint16Array.from(words, w => nearest(w, 16) >>> 16) }
+  if (format === 'tf32') return { shape, format, codes: Uint32Array.from(words, w => nearest(w, 13) & 0xffffe000) }
+  return { shape, format, codes: Uint16Array.from(data, (x, i) => Number.isNaN(x) ? 0x7e00 : halfCode(x) ?? encode(formats.fp16, words[i]!, { rounding: 'nearest-even', overflow: 'overflow', nan: 'quiet' })) }
+}
+
+/** Numbers without their low 13 bits. */
+export const cutToTf32 = ({ shape, data }: Matrix): CodedMatrix => ({ shape, format: 'tf32', codes: Uint32Array.from(new Uint32Array(data.buffer, data.byteOffset, data.length), w => w & 0xffffe000) })
+
+/** Are all numbers of the format? */
+export function areOf({ data }: Matrix, format: 'bf16' | 'fp16' | 'tf32'): boolean {
+  if (format === 'fp16') return data.every(x => Number.isNaN(x) || halfCode(x) !== null)
+  const mask = format === 'bf16' ? 0xffff : 0x1fff
+  return new Uint32Array(data.buffer, data.byteOffset, data.length).every((w, i) => (w & mask) === 0 || Number.isNaN(data[i]!))
+}
+
+/** Models of one arithmetic: the first stands for all. */
+export interface Unit { readonly model: MmaModel, readonly names: readonly string[] }
+
+const arithmeticOf = ({ algorithm, length, fraction, floor, rounding, accumulator, group }: MmaModel) => JSON.stringify([algorithm, length, fraction, floor, rounding, accumulator, group])
+
+/** The units that take these operands, one per arithmetic. */
+export function unitsFor(a: FormatName, b: FormatName, scale: ScaledMatrix['scale'] | null): Unit[] {
+  const found = new Map<string, { model: MmaModel, names: string[] }>()
+  for (const model of Object.values(mmaModels)) {
+    if (!model.formats.includes(a) || !model.formats.includes(b)) continue
+    if (scale ? !model.scales.some(s => s.format === scale.format && s.block === scale.block) : model.scales.length) continue
+    const key = arithmeticOf(model), known = found.get(key)
+    if (known) known.names.push(model.name)
+    else found.set(key, { model, names: [model.name] })
+  }
+  return [...found.values()]
+}
+
+/** The confidence with which a unit's name is known for these operands. */
+export const confidenceOf = (name: string, a: FormatName, b: FormatName): string => mmaConfig(name, { a, b }).confidence
+
+/** An order of summation: steps of k taken in `order` (null: as they are), summed in parts of `part` (null: one sum). */
+export interface KOrder { readonly label: string, readonly order: readonly number[] | null, readonly part: number | null }
+
+/**
+ * Orders in which K may be summed in steps of `step`: in order, in equal parts added in order (split-K, promotion), backwards, by several accumulators in turn.
+ * Each partition once. `parts`: may partial sums be formed?
+ */
+export function ordersOf(K: number, step: number, parts: boolean): KOrder[] {
+  const steps = Math.ceil(K / step), out: KOrder[] = [{ label: 'in order of k', order: null, part: null }]
+  if (steps < 2) return out
+  if (parts) {
+    const lengths = new Map<number, string>()
+    for (const n of [2, 3, 4, 5, 6, 7, 8, 16, 32, 64]) if (n <= steps) { const part = Math.ceil(steps / n) * step; if (!lengths.has(part)) lengths.set(part, `in ${Math.ceil(K / part)} parts of ${part} k (split-K, or promotion after every ${part})`) }
+    for (let part = Math.max(step, 2); part < K; part *= 2) if (!lengths.has(part)) lengths.set(part, `in parts of ${part} k (promotion after every ${part})`)
+    for (const part of [32, 64, 128, 256, 512]) if (part % step === 0 && part < K && !lengths.has(part)) lengths.set(part, `in parts of ${part} k (promotion after every ${part})`)
+    for (const [part, label] of lengths) out.push({ label, order: null, part })
+  }
+  if (K % step) return out
+  const byStep = (list: readonly number[]) => list.flatMap(s => range(s * step, (s + 1) * step))
+  out.push({ label: 'in reverse order of k', order: byStep(range(0, steps).reverse()), part: null })
+  if (parts) for (const n of [2, 4, 8, 16, 32]) {
+    if (steps % n || steps === n) continue
+    const order = byStep(range(0, n).flatMap(i => range(0, steps / n).map(j => j * n + i)))
+    out.push({ label: `by ${n} accumulators in turn (${step === 1 ? 'k' : `step`} mod ${n}), added in order`, order, part: K / n })
+  }
+  return out
+}
