@@ -24,6 +24,7 @@ const sources = ['asconfig.json', 'scripts/build.mjs', ...readdirSync('assembly'
 const stamp = createHash('sha256')
 for (const f of sources) stamp.update(f).update('\0').update(readFileSync(f))
 const hash = stamp.digest('hex')
+const signatures = {}
 const stampFile = 'build/stamp'
 if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
   rmSync(stampFile, { force: true })
@@ -32,7 +33,9 @@ if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
     if (error) { console.error(stderr.toString()); process.exit(1) }
     renameSync(`build/${target}.shared.d.ts`, `build/${target}.d.ts`)
     rmSync(`build/${target}.shared.js`) // only the generated types are used
-    writeFileSync(`build/${target}.wasm`, withPrivateMemory(readFileSync(`build/${target}.shared.wasm`)))
+    const shared = readFileSync(`build/${target}.shared.wasm`)
+    writeFileSync(`build/${target}.wasm`, signed(`${target}.wasm`, withPrivateMemory(shared)))
+    writeFileSync(`build/${target}.shared.wasm`, signed(`${target}.shared.wasm`, shared))
   }
   writeModules()
   writeFileSync(stampFile, hash)
@@ -84,10 +87,17 @@ function withPrivateMemory(wasm) {
   throw new Error('the core imports no memory')
 }
 
+/** A module with a custom section (id 0) `blockscale`: its name and the first digits of its SHA-256, by which a module that a caller compiled is known. */
+function signed(name, wasm) {
+  const title = Buffer.from('blockscale'), text = Buffer.from(`${name} ${createHash('sha256').update(wasm).digest('hex').slice(0, 12)}`)
+  signatures[name] = text.toString()
+  return Buffer.concat([wasm, Buffer.from([0, 1 + title.length + text.length, title.length]), title, text])
+}
+
 /**
  * The forms in which JavaScript gets the modules. build/module.*.js export the two of private memory: as base64, for engines that compile Wasm from bytes
  * (inline), or as imports of the .wasm files, for those that do not (workerd; Vercel's edge wants `?module`). package.json chooses, under `#module`.
- * build/module.shared.js has the two of shared memory, which only engines with threads need. build/hashes.js: SHA-256 of all four.
+ * build/module.shared.js has the two of shared memory, which only engines with threads need. build/hashes.js: SHA-256 of all four, and their signatures.
  */
 function writeModules() {
   const names = Object.keys(entries)
@@ -100,6 +110,7 @@ function writeModules() {
   write('module.edge-light.js', ...imported('?module'))
   for (const form of ['inline', 'shared']) write(`module.${form}.d.ts`, `export declare const modules: Record<'${names.join("' | '")}', string | WebAssembly.Module>`)
   const sha256 = name => createHash('sha256').update(readFileSync(`build/${name}.wasm`)).digest('hex')
-  write('hashes.js', 'export const hashes = {', ...names.flatMap(name => [name, `${name}.shared`]).map(name => `  '${name}': '${sha256(name)}',`), '}')
-  write('hashes.d.ts', 'export declare const hashes: Readonly<Record<string, string>>')
+  write('hashes.js', 'export const hashes = {', ...names.flatMap(name => [name, `${name}.shared`]).map(name => `  '${name}': '${sha256(name)}',`), '}',
+    'export const signatures = {', ...Object.values(signatures).map(text => `  '${text.split(' ')[0]}': '${text}',`), '}')
+  write('hashes.d.ts', ...['hashes', 'signatures'].map(name => `export declare const ${name}: Readonly<Record<string, string>>`))
 }

@@ -25,16 +25,19 @@ export class Arena {
   readonly threads: number
   #top: number
 
-  /** Memory for `threads` threads, shared if asked. Throws RunError if the engine refuses the allocation. */
+  /** Memory for `threads` threads, shared if asked. Throws RunError if the engine refuses the allocation, or shares no memory. */
   constructor(threads: number, shared: boolean) {
     if (!Number.isInteger(threads) || threads < 1) throw new UsageError(`threads must be a positive integer, got ${threads}`)
     this.threads = threads
     this.#top = SCRATCH_BASE + threads * SCRATCH_BYTES
     const initial = Math.ceil(this.#top / PAGE), mebibytes = initial * PAGE / 2 ** 20
+    if (shared && typeof SharedArrayBuffer === 'undefined') {
+      throw new RunError('threads need shared memory, and this engine has no SharedArrayBuffer: a page gets it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp; elsewhere use one thread')
+    }
     try {
       this.memory = new WebAssembly.Memory(shared ? { initial, maximum: MAX_PAGES, shared } : { initial })
     } catch (cause) {
-      throw new RunError(`out of memory: ${threads} thread${threads > 1 ? 's need' : ' needs'} ${mebibytes} MiB of ${shared ? 'shared ' : ''}WebAssembly memory to start, limit 4096 MiB`, { cause })
+      throw new RunError(`out of memory: ${threads} thread${threads > 1 ? 's need' : ' needs'} ${mebibytes} MiB of ${shared ? 'shared ' : ''}WebAssembly memory to start, and the engine does not give it (4096 MiB at most)${threads > 1 ? ': use fewer threads' : ''}`, { cause })
     }
   }
 
@@ -54,7 +57,7 @@ export class Arena {
         if (top > MAX_PAGES * PAGE) throw new RangeError('beyond 4 GiB')
         this.memory.grow(Math.ceil((top - have) / PAGE))
       } catch (cause) {
-        throw new RunError(`out of memory: at least ${(top / 2 ** 20).toFixed(0)} MiB of WebAssembly memory needed, ${(have / 2 ** 20).toFixed(0)} MiB had so far, limit 4096 MiB`, { cause })
+        throw new RunError(`out of memory: at least ${(top / 2 ** 20).toFixed(0)} MiB of WebAssembly memory needed, ${(have / 2 ** 20).toFixed(0)} MiB had so far, and the engine gives no more (4096 MiB at most): use smaller tensors or a smaller model`, { cause })
       }
     }
     this.#top = top

@@ -1,6 +1,7 @@
 // The compiled core: two Wasm modules (strict and relaxed SIMD), and what this engine can run. They come through the internal import `#module`, which
 // each runtime resolves to a form it accepts (scripts/build.mjs). Their twins over shared memory are apart (shared-module.ts): without threads none is needed.
 import { modules } from '#module'
+import { signatures } from '../../build/hashes.js'
 import { RunError, UsageError } from '../errors.ts'
 import type { CoreModules } from './instance.ts'
 import { chooseTiles } from './tiles.ts'
@@ -39,18 +40,19 @@ export function loadFrom(sources: Sources, shared: boolean, tuned = true): CoreM
 export const tune = (core: CoreModules): CoreModules => core.tiles ? core : { ...core, tiles: chooseTiles(core, prompt) }
 
 /**
- * The core from a module that the caller has compiled: the package's kernels.wasm. Without the relaxed module, the same bits at a lower speed.
- * Throws UsageError if it is another module.
+ * The core from modules that the caller has compiled: the package's kernels.wasm and relaxed.wasm. Without the relaxed one, the same bits at a lower speed.
+ * Throws UsageError if they are others, or of another version of the package.
  */
 export function useModules(kernels: WebAssembly.Module, relaxed: WebAssembly.Module | null = null): CoreModules {
-  for (const module of [kernels, relaxed]) {
-    if (module && !(module instanceof WebAssembly.Module)) throw new UsageError(`module: ${typeof module}, must be a WebAssembly.Module`)
-    const exports = module ? WebAssembly.Module.exports(module).map(e => e.name) : ['set_scratch']
-    if (!exports.includes('set_scratch') || (module === kernels && !exports.includes('fill_f32'))) {
-      throw new UsageError('module: not the core: it must be compiled from this package\'s build/kernels.wasm')
-    }
-  }
+  check('module', kernels, 'kernels.wasm')
+  if (relaxed) check('relaxed', relaxed, 'relaxed.wasm')
   return { kernels, relaxed, shared: false, tiles: null, wide: null }
+}
+
+function check(option: string, module: WebAssembly.Module, file: string): void {
+  if (!(module instanceof WebAssembly.Module)) throw new UsageError(`${option}: ${typeof module}, must be a WebAssembly.Module: what blockscale/${file} compiles to`)
+  const [section] = WebAssembly.Module.customSections(module, 'blockscale'), got = section ? new TextDecoder().decode(section) : 'another module'
+  if (got !== signatures[file]) throw new UsageError(`${option}: is ${got}, must be ${signatures[file]}: compile blockscale/${file} of this very version of the package`)
 }
 
 /** A custom section with an empty name: an engine that remembers modules by their bytes compiles these anew. */
@@ -71,7 +73,7 @@ function compile(sources: Sources, shared: boolean, suffix: Uint8Array): CoreMod
       throw new RunError('this runtime does not compile WebAssembly from bytes: bundle with the condition "workerd" or "edge-light", or compile kernels.wasm its way and pass it as `module`', { cause })
     }
   })
-  if (!kernels) throw new RunError(`this engine cannot run the core: it refuses WebAssembly SIMD${shared ? ' with shared memory' : ''}`)
+  if (!kernels) throw new RunError(`this engine cannot run the core: it refuses WebAssembly SIMD${shared ? ' with shared memory' : ''} (Node 16.4, Chrome 91, Firefox 89, Safari 16.4 and later have it, on processors with SSE4.1 or NEON)`)
   return { kernels, relaxed, shared, tiles: null, wide: null }
 }
 

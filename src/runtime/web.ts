@@ -27,15 +27,16 @@ export class WebExecutor extends TeamExecutor {
   #halted: (() => void) | null = null
 
   /** Start the workers; they are awaited by the first run. Throws RunError where memory cannot be shared, UsageError for a bad number of threads. */
-  constructor({ threads = navigator.hardwareConcurrency, core: compiled, worker = newWorker }: WebOptions = {}) {
+  constructor({ threads = globalThis.navigator?.hardwareConcurrency, core: compiled, worker = newWorker }: WebOptions = {}) {
+    if (worker === newWorker && typeof Worker === 'undefined') throw new RunError('threads need web workers, and this runtime has none: use blockscale in Node, blockscale/edge (one thread) elsewhere')
     if (!Number.isInteger(threads) || threads < 1) throw new UsageError(`threads: ${threads}, must be a positive integer`)
-    if (globalThis.crossOriginIsolated === false || typeof SharedArrayBuffer === 'undefined') {
-      throw new RunError('threads need shared memory: serve the page with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or use one thread')
+    if (globalThis.crossOriginIsolated === false) {
+      throw new RunError('threads need shared memory, and this page is not cross-origin isolated: serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or use blockscale/edge, one thread')
     }
     const core = compiled ?? loadSharedModules()
     const arena = new Arena(threads + 1, true) // the page's own instance needs scratch memory too
     super(threads, core, arena, instantiate(core, arena.memory, arena.scratch(threads)))
-    const crew: Crew = { core, memory: arena.memory, threads, spins: threads > navigator.hardwareConcurrency ? 0 : SPINS }
+    const crew: Crew = { core, memory: arena.memory, threads, spins: threads > (globalThis.navigator?.hardwareConcurrency ?? 0) ? 0 : SPINS }
     this.#workers = Array.from({ length: threads }, (_, thread) => {
       const started = worker()
       started.onmessage = ({ data }: MessageEvent<Report>) => {

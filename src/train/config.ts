@@ -107,10 +107,7 @@ const taskOf = (raw: unknown): { schema: z.ZodType<any>, finish: (c: any) => voi
 /** Where a key stands, appended to an error: " (run.yaml line 3, column 5)". */
 export type Locate = (path: readonly PropertyKey[]) => string
 
-/** Validate `raw` (what YAML or JSON gave) and fill in defaults. Without a task it is a student-teacher's. Throws UsageError, one line: key, value, rule. */
-export function parseConfig(raw: { readonly task?: 'student-teacher', readonly [key: string]: unknown }, locate?: Locate): StudentTeacherConfig
-export function parseConfig(raw: { readonly task: 'language-model', readonly [key: string]: unknown }, locate?: Locate): LanguageModelConfig
-export function parseConfig(raw: unknown, locate?: Locate): RunConfig
+/** Validate `raw` (what YAML or JSON gave) and fill in defaults. Throws UsageError, one line: key, value, rule. */
 export function parseConfig(raw: unknown, locate: Locate = () => ''): RunConfig {
   const { schema, finish, rules } = taskOf(raw), parsed = schema.safeParse(raw)
   if (!parsed.success) throw new UsageError(explain(parsed.error.issues[0]!, raw, locate))

@@ -3,6 +3,7 @@
 // model under one scheme), probe.ts (gradient error at the same weights), measure.ts (statistics). This file decides when.
 import { StudentTeacherData } from '../data/student-teacher.ts'
 import { TorchGenerator } from '../data/torch-random.ts'
+import { UsageError } from '../errors.ts'
 import { resolvePrecision } from '../model/precision.ts'
 import { describeScheme, schemes, type PrecisionScheme } from '../numerics/scheme.ts'
 import { readF64 } from '../ops/reduce.ts'
@@ -11,7 +12,7 @@ import type { Tensor } from '../runtime/memory.ts'
 import { Overlay } from '../runtime/overlay.ts'
 import { Arm, emitGradient, ROUNDING_STREAMS, studentShape } from './arm.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import type { Arm as ArmName, StudentTeacherConfig } from './config.ts'
+import type { Arm as ArmName, RunConfig, StudentTeacherConfig } from './config.ts'
 import { gammaRow, GradientComparison, GradientNorms, TensorStatistics } from './measure.ts'
 import { Probes } from './probe.ts'
 import { StepValues } from './step-values.ts'
@@ -41,8 +42,9 @@ export class StudentTeacher implements Task {
   readonly #trajectory: GradientComparison | null
   readonly #probes: Probes | null
 
-  /** Reserves all memory of the run and draws initial weights and teacher; build() makes the programs. */
-  constructor(executor: Executor, config: StudentTeacherConfig) {
+  /** Reserves all memory of the run and draws initial weights and teacher; build() makes the programs. Throws UsageError for a configuration of another task. */
+  constructor(executor: Executor, config: RunConfig) {
+    if (config.task !== 'student-teacher') throw new UsageError(`task is ${config.task}, a StudentTeacher needs student-teacher`)
     this.executor = executor
     this.#config = config
     this.#values = new StepValues(executor.arena, n => new TorchGenerator(executor, config.seed).words(n))
