@@ -54,3 +54,6 @@ export function modelSource(source: string, values: { arm?: string, step?: strin
   if (arm !== undefined && arm !== 'baseline' && arm !== 'studied') throw new UsageError(`--arm ${arm}: use baseline or studied`)
   return { source, ...arm !== undefined && { arm }, ...step !== undefined && { step: wholeNumber('--step', step, 1) }, ...precision !== undefined && { precision } }
 }
+
+/** How this command line was called, so that what it says to type works: in a clone it is npm's to find. */
+export const commandLine = (env: NodeJS.ProcessEnv = process.env): string => env.npm_command ? 'npx blockscale' : 'blockscale'

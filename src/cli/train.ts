@@ -8,7 +8,7 @@ import type { Arm, RunConfig } from '../train/config.ts'
 import { holdsRun, readMetrics, readRunFile, readSummary } from '../train/run-directory.ts'
 import { wideAllowed } from '../runtime/wide.ts'
 import type { Progress, RunSummary, Train, TrainOptions } from '../train/types.ts'
-import { interruptible, parse, threadCount } from './arguments.ts'
+import { commandLine, interruptible, parse, threadCount } from './arguments.ts'
 import { formatLoss, ProgressDisplay, progressStyle } from './progress.ts'
 
 export const help = `usage: blockscale train PRESET|FILE.yaml|RUN [options]
@@ -97,7 +97,7 @@ export async function carryOut(config: RunConfig, options: TrainOptions, values:
     done()
   }
   display.end()
-  if (!summary.finished) process.stderr.write(`stopped after ${summary.steps} of ${config.steps} steps; continue with: blockscale train ${options.directory} --resume\n`)
+  if (!summary.finished) process.stderr.write(`stopped after ${summary.steps} of ${config.steps} steps; continue with: ${commandLine()} train ${options.directory} --resume\n`)
   await conclude(summary, values)
   return summary.finished ? 0 : 130
 }

@@ -35,7 +35,7 @@ test('Ctrl-C ends a run with a checkpoint and exit code 130; --resume continues 
     },
   })
   const run = only('cut'), [step] = listCheckpoints(run).slice(-1)
-  expect(first).toMatchObject({ code: 130, err: expect.stringMatching(new RegExp(`stopped after ${step} of 200 steps; continue with: blockscale train \\S+ --resume\n$`)) })
+  expect(first).toMatchObject({ code: 130, err: expect.stringMatching(new RegExp(`stopped after ${step} of 200 steps; continue with: (npx )?blockscale train \\S+ --resume\n$`)) })
   expect(step).toBeLessThan(200)
   expect(await second).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^blockscale: .*(in use by process \d+|holds this run already).*\n$/) })
   const rest = await blockscale(['train', run, '--resume', '--quiet', '--no-report'])

@@ -57,7 +57,7 @@ test('Ctrl-C aborts the signal; the run ends with exit code 130 and says how to 
     return { ...readSummary(options.directory)!, steps: 17, finished: false }
   })
   expect(code).toBe(130)
-  expect(err).toMatch(/ending after this step.*\nstopped after 17 of 60 steps; continue with: blockscale train .*run --resume\n/s)
+  expect(err).toMatch(/ending after this step.*\nstopped after 17 of 60 steps; continue with: (npx )?blockscale train .*run --resume\n/s)
   expect(process.listenerCount('SIGINT')).toBe(0)
 })
 
