@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import type { Context, Outcome } from '../../src/experiments/reproduction.ts'
 import { reproductions } from '../../src/experiments/reproductions/index.ts'
+import { measure as bumpInTraining } from '../../src/experiments/reproductions/bump-in-training.ts'
+import { measure as fp4Gradients } from '../../src/experiments/reproductions/fp4-gradients.ts'
+import { measure as overflowOrLayerNorm } from '../../src/experiments/reproductions/overflow-or-layer-norm.ts'
+import { cost, measure as precisionSchedule } from '../../src/experiments/reproductions/precision-schedule.ts'
+import { measure as scaleRuleInTraining } from '../../src/experiments/reproductions/scale-rule-in-training.ts'
 import { measure as layerNormClustering } from '../../src/experiments/reproductions/r04-layer-norm-clustering.ts'
 import { measure as layerNormBias } from '../../src/experiments/reproductions/r05-layer-norm-bias.ts'
 import { endLevel, perturbed, proxy, rowsOf, trainRun, withExecutor } from '../../src/experiments/reproductions/training.ts'
@@ -50,10 +55,22 @@ it('endLevel is the median of the last twentieth', () => {
   expect(endLevel([...Array(95).fill(9), 1, 2, 3, 4, 5])).toBe(3)
 })
 
+describe('precision schedules', () => {
+  it('cost what their bits multiply to', () => {
+    expect(cost(8)).toBe(1)
+    expect(cost(4)).toBe((4 * 4 + 8 * 4 + 8 * 4) / 192)
+  })
+})
+
 /** Every entry that trains, so small that only its course can be checked; what it finds at quick scale is in test/slow. */
 const entries: Record<string, () => Promise<Outcome>> = {
   'r4-layer-norm-clustering': () => layerNormClustering({ width: 32, batch: 32, steps: 40, lr: 2e-3 }, context),
   'r5-layer-norm-bias': () => layerNormBias({ width: 32, batch: 32, steps: 40, lr: 2e-3, every: 2 }, context),
+  'overflow-or-layer-norm': () => overflowOrLayerNorm({ width: 32, batch: 32, steps: 40, lr: 2e-3, every: 2 }, context),
+  'bump-in-training': () => bumpInTraining({ width: 32, batch: 32, steps: 20, seeds: 2, every: 5 }, context),
+  'scale-rule-in-training': () => scaleRuleInTraining({ width: 32, batch: 32, steps: 20, seeds: 2, every: 5 }, context),
+  'fp4-gradients': () => fp4Gradients({ width: 32, batch: 32, steps: 20, seeds: 2, every: 5 }, context),
+  'precision-schedule': () => precisionSchedule({ width: 32, batch: 32, steps: 60, seeds: 2 }, context),
 }
 
 describe('reproductions that train', () => {

@@ -12,9 +12,15 @@ import { reproduction as scaleRounding } from './r17-scale-rounding.ts'
 import { reproduction as exponentBump } from './r18-exponent-bump.ts'
 import { reproduction as stochasticRounding } from './r19-stochastic-rounding.ts'
 import { reproduction as nvfp4 } from './r20-nvfp4.ts'
+import { reproduction as bumpInTraining } from './bump-in-training.ts'
+import { reproduction as fp4Gradients } from './fp4-gradients.ts'
+import { reproduction as overflowOrLayerNorm } from './overflow-or-layer-norm.ts'
+import { reproduction as precisionSchedule } from './precision-schedule.ts'
+import { reproduction as scaleRuleInTraining } from './scale-rule-in-training.ts'
 import { reproduction as dimensionFree } from './dimension-free-sgd.ts'
 import { reproduction as sketchedRegression } from './sketched-regression.ts'
 
 export const reproductions: readonly Reproduction[] = [
-  codeGeometry, clamping, activationOverflow, layerNormClustering, layerNormBias, languageModel, scalingLaw, spikeOnset, scaleRounding, exponentBump, stochasticRounding, nvfp4, sketchedRegression, dimensionFree,
+  codeGeometry, clamping, activationOverflow, layerNormClustering, layerNormBias, languageModel, scalingLaw, spikeOnset, scaleRounding, exponentBump, stochasticRounding, nvfp4,
+  overflowOrLayerNorm, bumpInTraining, scaleRuleInTraining, fp4Gradients, sketchedRegression, dimensionFree, precisionSchedule,
 ]

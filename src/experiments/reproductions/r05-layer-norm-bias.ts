@@ -3,17 +3,13 @@
 // that the released code logs: the gradients of two runs, each at its own weights, which mixes rounding with how far the runs have drifted apart.
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { median } from '../statistics.ts'
-import { linesFigure, proxy, rowsOf, trainRun, withExecutor, type TrainedRun } from './training.ts'
+import { linesFigure, probeMedian, probePoints, proxy, rowsOf, trainRun, withExecutor } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, lr: number, every: number }
 const settings: Record<Scale, Settings> = { quick: { width: 128, batch: 128, steps: 1000, lr: 2e-3, every: 25 }, full: { width: 256, batch: 2048, steps: 5000, lr: 1e-3, every: 50 } }
 
 const modes = { 'layer norm fp32': 'fp32', 'layer norm bf16': 'bf16', 'layer norm mx': 'mx' } as const
 type Mode = keyof typeof modes
-
-/** What a probe measured over the steps of [from, to], a share of the run. */
-const probed = (run: TrainedRun, probe: Mode, key: 'relativeError' | 'cosine', from = 0, to = 1) =>
-  rowsOf(run, 'probe').filter(r => r.probe === probe && r.step >= from * run.config.steps && r.step <= to * run.config.steps).map(r => ({ step: r.step, value: r[key] ?? NaN }))
 
 export const reproduction: Reproduction = {
   name: 'r5-layer-norm-bias',
@@ -28,8 +24,8 @@ export async function measure({ width, batch, steps, lr, every }: Settings, { se
   const schemes = Object.fromEntries(Object.entries(modes).map(([name, layerNorm]) => [name, { scheme: 'e4m3/e4m3', layerNorm }]))
   const config = proxy({ model: { depth: 4, width }, batch, steps, seed, optimizer: { lr }, baseline: 'fp32', precision: 'e4m3/e4m3', metrics: { gradient: every }, probes: { every, weights: 'baseline', schemes } })
   const run = await withExecutor(executor => trainRun(executor, config, { signal }))
-  const late = (mode: Mode, key: 'relativeError' | 'cosine') => median(probed(run, mode, key, 0.8).map(p => p.value))
-  const early = (mode: Mode) => median(probed(run, mode, 'relativeError', 0, 0.1).map(p => p.value))
+  const late = (mode: Mode, key: 'relativeError' | 'cosine') => probeMedian(run, mode, key, 0.8)
+  const early = (mode: Mode) => median(probePoints(run, mode).filter(p => p.step <= steps / 10).map(p => p.value))
   const [fp32, bf16, mx] = (Object.keys(modes) as Mode[]).map(m => late(m, 'relativeError')) as [number, number, number]
   const trajectory = rowsOf(run, 'trajectory').map(r => ({ step: r.step, value: r.relativeError ?? NaN })), apart = median(trajectory.filter(p => p.step >= 0.8 * steps).map(p => p.value))
   log(`late gradient error: fp32 ${fp32.toFixed(3)}, bf16 ${bf16.toFixed(3)}, mx ${mx.toFixed(3)}; two trajectories ${apart.toFixed(3)}`)
@@ -42,8 +38,8 @@ export async function measure({ width, batch, steps, lr, every }: Settings, { se
   ], `The effect is there, but only in the mode that the released code does not have; and it is there in the first tenth of the run already (${(early('layer norm mx') / early('layer norm bf16')).toFixed(1)} times the error in bf16), before gamma clusters, so that clamping cannot be all of it: see overflow-or-layer-norm. The E4M3 run with its layer norm in bf16 ends at ${run.validation.studied.toExponential(2)}, the f32 run at ${run.validation.baseline.toExponential(2)} (validation). Medians over the last fifth of the run; smaller than the paper's model, with our own random numbers.`, [
     linesFigure({
       name: 'r5-gradient-error', title: 'Gradient error at the same weights, by mode of the layer norm', caption: 'Norm of the difference to the f32 gradient, relative to its norm, at the f32 run\'s weights. The fourth line is what the released code logs: the difference of two runs\' gradients.',
-      y: 'relative error', log: true, series: { ...Object.fromEntries((Object.keys(modes) as Mode[]).map(m => [m, probed(run, m, 'relativeError')])), 'two trajectories': trajectory },
+      y: 'relative error', log: true, series: { ...Object.fromEntries((Object.keys(modes) as Mode[]).map(m => [m, probePoints(run, m)])), 'two trajectories': trajectory },
     }),
-    linesFigure({ name: 'r5-cosine', title: 'Cosine between low-precision and f32 gradient', caption: 'The same gradients.', y: 'cosine', series: { ...Object.fromEntries((Object.keys(modes) as Mode[]).map(m => [m, probed(run, m, 'cosine')])), 'two trajectories': rowsOf(run, 'trajectory').map(r => ({ step: r.step, value: r.cosine ?? NaN })) } }),
+    linesFigure({ name: 'r5-cosine', title: 'Cosine between low-precision and f32 gradient', caption: 'The same gradients.', y: 'cosine', series: { ...Object.fromEntries((Object.keys(modes) as Mode[]).map(m => [m, probePoints(run, m, 'cosine')])), 'two trajectories': rowsOf(run, 'trajectory').map(r => ({ step: r.step, value: r.cosine ?? NaN })) } }),
   ])
 }

@@ -12,8 +12,8 @@ import type { Executor } from '../../runtime/executor.ts'
 import { open } from '../../runtime/open.ts'
 import { color } from '../../report/style.ts'
 import { smooth, thin, type Point } from '../../report/data.ts'
-import type { ReproductionFigure } from '../reproduction.ts'
-import { median, Random } from '../statistics.ts'
+import { shows, type Context, type Finding, type ReproductionFigure } from '../reproduction.ts'
+import { median, paired, Random } from '../statistics.ts'
 
 export type State = Readonly<Record<string, CheckpointTensor>>
 
@@ -110,7 +110,7 @@ export function linesFigure(
   return {
     name, title, caption, data,
     plot: {
-      height: 280, x: { label: 'completed steps' }, y: { label: y, grid: true, type: log ? 'log' : 'linear' },
+      height: 280, x: { label: 'completed steps' }, y: { label: y, grid: true, ...log ? { type: 'log', tickFormat: (v: number) => String(Number(v.toPrecision(2))) } : {} },
       color: { legend: true, domain: names, range: names.map((_, i) => color.series(i)) },
       marks: [Plot.line(data, { x: 'step', y: 'value', stroke: 'series', strokeWidth: 1.8 }), ...marks],
     },
@@ -119,3 +119,64 @@ export function linesFigure(
 
 /** Percent with as many digits as it needs to be told from zero. */
 export const percent = (share: number): string => `${(100 * share).toPrecision(3)} %`
+
+/** A student-teacher pair of seconds whose loss tells precisions apart: the teacher has one layer, so that there is something to learn below its noise. */
+export const smallProxy = ({ steps, width = 64, batch = 64 }: { readonly steps: number, readonly width?: number, readonly batch?: number }) =>
+  ({ model: { depth: 4, width }, teacher: { depth: 1 }, batch, steps, optimizer: { lr: 1e-3 } })
+
+/** Runs of several arms, `seeds` of each: the list at an arm's name has one run per seed, in the same order for every arm. */
+export type ArmRuns<Name extends string = string> = ReadonlyMap<Name, readonly TrainedRun[]>
+
+/** Train every arm from `seeds` starts; an arm is what it changes in `config`. Seeds are consecutive from the context's. */
+export async function trainArms<Name extends string>(context: Context, config: Parameters<typeof proxy>[0], arms: Readonly<Record<Name, object>>, seeds: number): Promise<ArmRuns<Name>> {
+  const runs = new Map<Name, TrainedRun[]>((Object.keys(arms) as Name[]).map(name => [name, []]))
+  await withExecutor(async executor => {
+    for (let seed = context.seed; seed < context.seed + seeds; seed++) for (const [name, list] of runs) {
+      const run = await trainRun(executor, proxy({ ...config, ...arms[name], seed }), { signal: context.signal })
+      list.push(run)
+      context.log(`seed ${seed} ${name}: ${run.validation.studied.toExponential(3)}`)
+    }
+  })
+  return runs
+}
+
+/** Validation losses of an arm at the end, one per seed. */
+export const finalLosses = <Name extends string>(runs: ArmRuns<Name>, arm: Name): number[] => runs.get(arm)!.map(r => r.validation.studied)
+
+/** Loss of arm `b` above that of arm `a`, in percent of the latter, paired by seed. */
+export function gap<Name extends string>(runs: ArmRuns<Name>, a: Name, b: Name) {
+  const relative = finalLosses(runs, b).map((loss, i) => 100 * (loss / finalLosses(runs, a)[i]! - 1))
+  const { meanDifference: mean, standardError, higher, lower } = paired(relative.map(() => 0), relative)
+  return { mean, standardError, higher, lower, text: `${mean < 0 ? '−' : '+'}${Math.abs(mean).toFixed(2)} ± ${standardError.toFixed(2)} % (higher in ${higher} of ${relative.length} seeds)` }
+}
+
+/** A finding that arm `worse` ends above arm `better` on average. */
+export function endsAbove<Name extends string>(runs: ArmRuns<Name>, better: Name, worse: Name): Finding {
+  const { mean, text } = gap(runs, better, worse)
+  return shows(`final loss, ${worse} against ${better}`, 'higher', text, mean > 0)
+}
+
+/** Final losses relative to those of arm `baseline` with the same seed: every seed, and the mean with its standard error. */
+export function gapsFigure<Name extends string>(runs: ArmRuns<Name>, baseline: Name, { name, title, caption }: { readonly name: string, readonly title: string, readonly caption: string }): ReproductionFigure {
+  const arms = [...runs.keys()].filter(arm => arm !== baseline)
+  const means = arms.map(arm => { const { mean, standardError: e } = gap(runs, baseline, arm); return { arm, mean, low: mean - e, high: mean + e } })
+  const data = arms.flatMap(arm => runs.get(arm)!.map((run, seed) => ({ arm, seed, gap: Number((100 * (run.validation.studied / runs.get(baseline)![seed]!.validation.studied - 1)).toFixed(4)) })))
+  return {
+    name, title, caption: `${caption} Small dots: one seed each. Bars: mean and standard error.`, data,
+    plot: {
+      height: 60 + 32 * arms.length, marginLeft: 20 + 7 * Math.max(...arms.map(a => a.length)), x: { label: `loss above ${baseline} (%)`, grid: true }, y: { type: 'point', domain: arms, label: null },
+      marks: [
+        Plot.ruleX([0]), Plot.link(means, { x1: 'low', x2: 'high', y1: 'arm', y2: 'arm', stroke: 'var(--studied)', strokeWidth: 3 }),
+        Plot.dot(means, { x: 'mean', y: 'arm', fill: 'var(--studied)', r: 5 }), Plot.dot(data, { x: 'gap', y: 'arm', r: 2.5, fill: 'currentColor', fillOpacity: 0.6 }),
+      ],
+    },
+  }
+}
+
+/** Gradient error at the same weights by probe: the median of `key` over the steps after the share `from` of the run. */
+export const probeMedian = (run: TrainedRun, probe: string, key: 'relativeError' | 'cosine' = 'relativeError', from = 0): number =>
+  median(rowsOf(run, 'probe').filter(r => r.probe === probe && r.step > from * run.config.steps).map(r => r[key] ?? NaN))
+
+/** A probe's course over the run. */
+export const probePoints = (run: TrainedRun, probe: string, key: 'relativeError' | 'cosine' = 'relativeError'): Point[] =>
+  rowsOf(run, 'probe').filter(r => r.probe === probe).flatMap(r => r[key] === null ? [] : [{ step: r.step, value: r[key] }])
