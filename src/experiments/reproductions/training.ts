@@ -1,6 +1,8 @@
 // Training runs for reproductions: any configuration in memory, without files. Runs of one seed start from the same weights and see the same inputs and
 // labels whatever their precision, so they are compared in pairs. Each arm trains as a run of its own (`baseline: null`) unless the gradients of two
 // arms are compared, so that one that diverges does not end the other.
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import * as Plot from '@observablehq/plot'
 import { parseConfig, type Arm, type RunConfig } from '../../train/config.ts'
 import type { CheckpointTensor } from '../../train/checkpoint.ts'
@@ -13,6 +15,7 @@ import { open } from '../../runtime/open.ts'
 import { color } from '../../report/style.ts'
 import { smooth, thin, type Point } from '../../report/data.ts'
 import { shows, type Context, type Finding, type ReproductionFigure } from '../reproduction.ts'
+import { spikes, type Spike } from '../spikes.ts'
 import { median, paired, Random } from '../statistics.ts'
 
 export type State = Readonly<Record<string, CheckpointTensor>>
@@ -75,10 +78,10 @@ export async function withExecutor<T>(work: (executor: Executor) => Promise<T>):
   try { return await work(executor) } finally { await executor.close() }
 }
 
-/** A state whose weights differ by `relative` times a standard normal each: what rounding elsewhere in a program could have done. */
-export function perturbed(state: State, relative: number, seed: number): State {
+/** A state of which one arm's weights differ by `relative` times a standard normal each: what rounding elsewhere in a program could have done. */
+export function perturbed(state: State, relative: number, seed: number, arm: Arm = 'studied'): State {
   const random = new Random(seed)
-  return Object.fromEntries(Object.entries(state).map(([name, t]) => [name, name.includes('.weight.') ? { ...t, data: (t.data as Float32Array).map(v => v * (1 + relative * random.normal())) } : t]))
+  return Object.fromEntries(Object.entries(state).map(([name, t]) => [name, name.startsWith(`${arm}.weight.`) ? { ...t, data: (t.data as Float32Array).map(v => v * (1 + relative * random.normal())) } : t]))
 }
 
 /** A student-teacher configuration of one arm without metrics, as far as `changes` do not say otherwise. Label noise as in the paper's text. */
@@ -119,6 +122,12 @@ export function linesFigure(
 
 /** Percent with as many digits as it needs to be told from zero. */
 export const percent = (share: number): string => `${(100 * share).toPrecision(3)} %`
+
+/** tinyshakespeare and WikiText-2 where they are, else the text that every installation has. */
+export function textFiles(folder: string | null): string[] {
+  const known = ['tinyshakespeare.txt', 'wikitext2-valid.txt', 'wikitext2-test.txt'].map(f => join(folder ?? '', f)).filter(f => folder !== null && existsSync(f))
+  return known.length ? known : ['default']
+}
 
 /** A student-teacher pair of seconds whose loss tells precisions apart: the teacher has one layer, so that there is something to learn below its noise. */
 export const smallProxy = ({ steps, width = 64, batch = 64 }: { readonly steps: number, readonly width?: number, readonly batch?: number }) =>
@@ -180,3 +189,34 @@ export const probeMedian = (run: TrainedRun, probe: string, key: 'relativeError'
 /** A probe's course over the run. */
 export const probePoints = (run: TrainedRun, probe: string, key: 'relativeError' | 'cosine' = 'relativeError'): Point[] =>
   rowsOf(run, 'probe').filter(r => r.probe === probe).flatMap(r => r[key] === null ? [] : [{ step: r.step, value: r[key] }])
+
+/** The rule for spikes of short runs: above three times the median of the 50 losses before, for three steps; the first 50 steps are left out. */
+const SPIKE = { factor: 3, trailing: 50, sustain: 3 }
+
+/** Spikes of the studied arm's loss. `before`: losses of the steps before a fork. A loss that is not finite is a spike that does not recover. */
+export function spikesOf({ losses: { studied }, first }: TrainedRun, before: readonly number[] = []): Spike[] {
+  const values = [...before, ...studied], steps = values.map((_, i) => first - before.length + i + 1)
+  return spikes({ values, steps }, SPIKE).filter(s => s.end > SPIKE.trailing).map(s => ({ ...s, start: Math.max(s.start, SPIKE.trailing + 1) }))
+}
+
+/** Step at which the first spike begins, or null. */
+export const firstSpike = (run: TrainedRun, before?: readonly number[]): number | null => spikesOf(run, before)[0]?.start ?? null
+
+/** Steps inside spikes, over all runs; a run that ended early by diverging counts as inside to its end. */
+export const stepsInSpikes = (runs: readonly TrainedRun[]): number => runs.reduce((sum, run) => sum
+  + spikesOf(run).reduce((n, s) => n + s.end - s.start + 1, 0) + (run.losses.studied.at(-1) === Infinity ? run.config.steps - run.first - run.losses.studied.length : 0), 0)
+
+/** Losses of all runs, one panel per arm, on a logarithmic axis; steps inside spikes are marked. */
+export function spikeFigure(runs: ArmRuns, { name, title, caption }: { readonly name: string, readonly title: string, readonly caption: string }): ReproductionFigure {
+  const data = [...runs].flatMap(([arm, list]) => list.flatMap((run, seed) => thin(lossPoints(run, 'studied', 1), 80).map(p => ({ arm, seed, step: p.step, loss: Number(p.value.toPrecision(4)), spike: spikesOf(run).some(s => p.step >= s.start && p.step <= s.end) }))))
+  return {
+    name, title, caption, data,
+    plot: {
+      height: 60 + 110 * runs.size, marginRight: 110, x: { label: 'completed steps' }, y: { label: 'loss', type: 'log', grid: true, ticks: 4, tickFormat: (v: number) => String(Number(v.toPrecision(2))) }, fy: { label: null, domain: [...runs.keys()] },
+      marks: [
+        Plot.line(data, { x: 'step', y: 'loss', z: 'seed', fy: 'arm', stroke: 'var(--baseline)', strokeWidth: 1.2 }),
+        Plot.dot(data.filter(d => d.spike), { x: 'step', y: 'loss', fy: 'arm', r: 1.8, fill: 'var(--studied)' }),
+      ],
+    },
+  }
+}
