@@ -18,7 +18,7 @@ export const reproduction: Reproduction = {
   title: 'Precision that rises during training',
   claim: 'Training that begins with low-bit integers and raises the precision as it goes on reaches the loss of constant precision at less cost.',
   source: 'arXiv 2012.13113 (FracTrain), progressive fractional quantization',
-  cost: { quick: '12 runs of L=4, d=64, 900 steps of 64: a minute and a half', full: '20 runs of L=4, d=256, 6000 steps of 512: about ten hours' },
+  cost: { quick: '12 runs of L=4, d=64, 900 steps of 64: a minute', full: '20 runs of L=4, d=256, 6000 steps of 512: about ten hours' },
   run: context => measure(settings[context.scale], context),
 }
 
