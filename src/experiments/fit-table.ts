@@ -39,6 +39,8 @@ export function fitTable(table: CsvTable, { form = 'chinchilla', frozen = {}, pa
   if (loss === undefined) throw new UsageError(`${table.source}: no loss column; name one with --loss (it has ${table.header.join(', ')})`)
   return [...groups(table, where, by)].map(([name, lines]): Described => {
     const [n, d, losses] = [params, tokens, loss].map(column => numberColumn(lines, column)) as [number[], number[], number[]]
+    const bad = n.findIndex((count, i) => !(count > 0 && d[i]! > 0 && count < Infinity && d[i]! < Infinity))
+    if (bad >= 0) throw new UsageError(`${table.source}:${lines.records[bad]!.line}: ${params} ${n[bad]} and ${tokens} ${d[bad]} must be positive`)
     const observations = n.map((count, i): Observation => ({ params: count, tokens: d[i]!, loss: losses[i]! }))
     let result
     try { result = fit(observations, { form, frozen }) } catch (error) {

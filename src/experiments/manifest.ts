@@ -38,7 +38,7 @@ export function manifest(sweep: SweepFile, resolve: Resolve = resolveRunConfig):
   return sweep.points.map(({ name, patches }, index) => {
     let config
     try { config = resolve(sweep.base, patches) } catch (error) {
-      if (error instanceof UsageError) throw new UsageError(`run ${index} (${name}): ${error.message}`)
+      if (error instanceof UsageError) throw new UsageError(`run ${index}${name ? ` (${name})` : ''}: ${placed(error.message, sweep, index)}`)
       throw error
     }
     const hash = createHash('sha256').update(canonicalJson(config)).digest('hex').slice(0, 12)
@@ -48,6 +48,12 @@ export function manifest(sweep: SweepFile, resolve: Resolve = resolveRunConfig):
     seen.set(hash, entry)
     return entry
   })
+}
+
+/** An error of a run's configuration with the place in the sweep's file, which overrides that in a file under it. */
+function placed(message: string, sweep: SweepFile, index: number): string {
+  const key = /^config: ([\w.]+)/.exec(message)?.[1], place = key && sweep.where?.(key, index)
+  return place ? message.replace(/ \([^()]* line \d+, column \d+\)$/, '') + place : message
 }
 
 export type RunState = 'pending' | 'running' | 'interrupted' | 'lost' | 'failed' | 'finished'
@@ -81,9 +87,13 @@ export class SweepFolder {
   static open(folder: string): SweepFolder {
     const marker = join(folder, 'sweep.json')
     if (!existsSync(marker)) throw new UsageError(`${folder} is not a sweep: it has no sweep.json`)
-    const { layout } = JSON.parse(readFileSync(marker, 'utf8'))
-    if (layout !== LAYOUT) throw new UsageError(`${folder} was made by another version of blockscale: layout ${layout}, this version reads ${LAYOUT}`)
-    return new SweepFolder(folder, readFileSync(join(folder, 'manifest.jsonl'), 'utf8').trimEnd().split('\n').map(line => JSON.parse(line)))
+    let file: { layout?: unknown } | null
+    try { file = JSON.parse(readFileSync(marker, 'utf8')) } catch (error) { throw new UsageError(`${marker} is damaged: ${(error as Error).message.split('\n')[0]}`) }
+    if (file?.layout !== LAYOUT) throw new UsageError(`${folder} was made by another version of blockscale: layout ${file?.layout}, this version reads ${LAYOUT}`)
+    const list = join(folder, 'manifest.jsonl')
+    return new SweepFolder(folder, readFileSync(list, 'utf8').trimEnd().split('\n').map((line, i) => {
+      try { return JSON.parse(line) } catch (error) { throw new UsageError(`${list}:${i + 1} is damaged: ${(error as Error).message.split('\n')[0]}`) }
+    }))
   }
 
   /** The run of an index. Throws UsageError if there is none. */

@@ -28,6 +28,8 @@ export interface SweepFile {
   /** The preset or file under `extends`; null if there is none. */
   base: string | null
   points: SweepPoint[]
+  /** Where the file sets `key` for run `index`, ready to be appended to a message: " (rates.yaml line 3, column 5)"; '' where it does not. */
+  where?(key: string, index: number): string
 }
 
 interface Axis { key: string, values: unknown[] }
@@ -60,7 +62,12 @@ function ownSweep(content: Record<string, unknown>, yaml: YamlFile, source: stri
     name: [name, ...axes.map((a, i) => a.values.length > 1 ? `${a.key}=${label(values[i])}` : '')].filter(Boolean).join(' '),
     patches: [fixed, unflatten(patch ?? {}), unflatten(Object.fromEntries(axes.map((a, i) => [a.key, values[i]])))],
   })))
-  return { form: 'blockscale', base: base as string | null, points }
+  const where = (key: string, index: number): string => {
+    const path = key.split('.'), entry = named[Math.floor(index / product(axes))]?.[0] ?? ''
+    const places = key === 'seed' && seeds !== undefined ? [['seeds']] : [['grid', key], ['grid', ...path], ['entries', entry, key], ['entries', entry, ...path], path]
+    return places.map(p => yaml.where(p)).find(place => place) ?? ''
+  }
+  return { form: 'blockscale', base: base as string | null, points, where }
 }
 
 function olmoSweep(content: Record<string, unknown>, yaml: YamlFile, source: string): SweepFile {

@@ -45,7 +45,7 @@ export function parseCsv(text: string, source = 'csv'): CsvTable {
     if (text[at] === '\r' && text[at + 1] === '\n') at++
     if (fields.length > 1 || fields[0] !== '') {
       if (records.length && fields.length !== records[0]!.fields.length) {
-        throw new UsageError(`${source}:${firstLine}: ${fields.length} fields, the header has ${records[0]!.fields.length}`)
+        throw new UsageError(`${source}:${firstLine}:${firstLine === line ? at - lineStart + 1 : 1}: the record ends after ${fields.length} field${fields.length === 1 ? '' : 's'}, the header has ${records[0]!.fields.length}`)
       }
       records.push({ line: firstLine, fields })
     }

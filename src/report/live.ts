@@ -11,6 +11,7 @@ import { UsageError } from '../errors.ts'
 import { SweepFolder } from '../experiments/manifest.ts'
 import { JsonLinesTail } from '../io/tail.ts'
 import type { RunConfig } from '../train/config.ts'
+import { readRunFile } from '../train/run-directory.ts'
 import type { MetricsRow } from '../train/types.ts'
 import { html } from './html.ts'
 import { liveCharts, livePoints } from './live-points.ts'
@@ -92,7 +93,7 @@ function runSource(folder: string, name: string): Source {
   let config: RunConfig | null = null, first = true, sent = '', step = 0
   const durations: number[] = []
   return send => {
-    if (!config && existsSync(join(folder, 'config.json'))) config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).config
+    if (!config && existsSync(join(folder, 'config.json'))) config = readRunFile(folder).config
     const { rows, restarted } = tail.read(BYTES_PER_LOOK)
     if (restarted) { step = 0; durations.length = 0 }
     const event: PointsEvent = { reset: first || restarted, charts: {} }

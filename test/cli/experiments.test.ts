@@ -57,6 +57,7 @@ describe('fit', () => {
     [['--loss', 'lss'], 'no column "lss"; it has config, params'],
     [['--where', 'config=c'], 'no row has config=c'],
     [['--by', 'config'], 'a: rows: 4 usable, a fit of 5 coefficients needs at least 6'],
+    [['--params', 'loss', '--tokens', 'loss'], 'runs.csv:14: loss NaN and loss NaN must be positive'],
     [['--baseline', 'a'], '--baseline a: needs --by and --report'],
     [['--bootstrap', '1'], '--bootstrap 1: must be a whole number of at least 2'],
   ])('%j: %s', async (args, message) => {

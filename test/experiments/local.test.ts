@@ -159,6 +159,8 @@ describe('sweep folder', () => {
     expect(() => sweep.entry(2)).toThrow('index 2: the sweep has runs 0 to 1')
     writeFileSync(join(sweep.folder, 'sweep.json'), '{"layout":99}')
     expect(() => SweepFolder.open(sweep.folder)).toThrow('made by another version of blockscale: layout 99')
+    writeFileSync(join(sweep.folder, 'sweep.json'), '{"layout"')
+    expect(() => SweepFolder.open(sweep.folder)).toThrow(/sweep\.json is damaged: /)
     expect(() => SweepFolder.open(folder)).toThrow('is not a sweep')
   })
 

@@ -60,8 +60,11 @@ seeds: 2
     ['- 1', 'a sweep is a mapping'],
     ['extends: [a]\nseeds: 2', 'extends = ["a"]: must be the name of a preset'],
   ])('%j: %s', (text, message) => expect(() => points(text)).toThrow(message))
-  it('says which run has a wrong configuration, and which two are the same', () => {
-    expect(() => manifest(parseSweep('grid: { batch: [16, -1] }', 's'))).toThrow(/^run 1 \(batch=-1\): config: batch = -1/)
+  it('says which run has a wrong configuration and where, and which two are the same', () => {
+    expect(() => manifest(parseSweep('grid: { batch: [16, -1] }', 's'))).toThrow(/^run 1 \(batch=-1\): config: batch = -1.* \(s line 1, column 16\)$/)
+    expect(() => manifest(parseSweep('extends: tiny\nsteps: 0\nseeds: 1', 's'))).toThrow(/^run 0: config: steps = 0: [^()]* \(s line 2, column 8\)$/)
+    expect(() => manifest(parseSweep('seeds: 1\nentries:\n  a: {}\n  b:\n    model: { depth: no }', 's'))).toThrow(/^run 1 \(b\): config: model.depth = "no": .* \(s line 5, column 21\)$/)
+    expect(() => manifest(parseSweep('seeds: 1\nstepz: 3', 's'))).toThrow(/config: stepz: unknown key.* \(s line 2, column 8\)$/)
     expect(() => manifest(parseSweep('entries: { a: { batch: 16 }, b: { batch: 16 } }', 's'))).toThrow('runs 0 (a) and 1 (b) are the same configuration')
   })
 })

@@ -19,7 +19,7 @@ describe('parseCsv', () => {
     ['a,b\n1,2\n3,"open', 't:3:3: quote is never closed'],
     ['a,b\n"1"x,2', 't:2:4: a closing quote must be followed'],
     ['a,b\n1,2"2', 't:2:4: a quote inside an unquoted field'],
-    ['a,b\n"1\n2",2\n3', 't:4: 1 fields, the header has 2'],
+    ['a,b\n"1\n2",2\n3', 't:4:2: the record ends after 1 field, the header has 2'],
     ['a,a\n', 't:1: column "a" occurs twice'],
     ['', 't: empty'],
   ])('%j: %s', (text, message) => expect(() => parseCsv(text, 't')).toThrow(message))

@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { manifest, SweepFolder } from '../../src/experiments/manifest.ts'
 import { parseSweep } from '../../src/experiments/sweep.ts'
 import { livePoints } from '../../src/report/live-points.ts'
-import { loadConfig } from '../../src/train/config-file.ts'
+import { configHash, loadConfig } from '../../src/train/config-file.ts'
 import type { MetricsRow } from '../../src/train/types.ts'
 
 const config = loadConfig('tiny', ['steps=1000'])
@@ -27,7 +27,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 function writeRun(rows: MetricsRow[]): void {
   mkdirSync(run, { recursive: true })
-  writeFileSync(join(run, 'config.json'), JSON.stringify({ format: 1, config }))
+  writeFileSync(join(run, 'config.json'), JSON.stringify({ format: 1, version: '0', hash: configHash(config), config }))
   writeFileSync(join(run, 'lock'), '{}')
   writeFileSync(join(run, 'metrics.jsonl'), lines(...rows))
 }
@@ -124,6 +124,19 @@ describe.skipIf(why !== '')(`page in headless Chromium${why}`, () => {
     writeFileSync(join(run, 'summary.json'), '{}')
     await page.waitForFunction(() => document.getElementById('status')!.textContent!.startsWith('finished, step 21'))
     await second.stop()
+  })
+
+  it('says that a run is of another version, and goes on when one of this version takes its place', async () => {
+    writeRun(steps(1, 5))
+    const good = readFileSync(join(run, 'config.json'), 'utf8')
+    writeFileSync(join(run, 'config.json'), good.replace('"format":1', '"format":2'))
+    const { url, stop } = await watch(run)
+    await page.goto(url)
+    await page.waitForFunction(() => /was written by blockscale 0 \(layout 2\)/.test(document.getElementById('status')!.textContent!))
+    writeFileSync(join(run, 'new'), good)
+    renameSync(join(run, 'new'), join(run, 'config.json'))
+    await atStep(5)
+    await stop()
   })
 
   it('follows a sweep and the run chosen in it', async () => {
