@@ -36,6 +36,7 @@ test('the tables of matrix units are those of the source', () => {
 })
 
 test('every choice that a scheme can make is named', () => {
+  for (const key of Object.keys(schemes.fp32!)) expect(text, key).toMatch(new RegExp(`\`${key}[\`:.]`))
   for (const value of [...roundings, ...scaleRules, ...bumps, ...layerNormPrecisions, ...activationPrecisions, ...hadamards.filter(h => h !== 'none'), ...scalings.filter(s => s !== 'mx'), ...weightBlockings.filter(b => b !== 'rows')]) expect(text, value).toMatch(new RegExp(`[\`|:( ]${value}[\`,: |)]`))
   const unnamed = Object.keys(schemes).filter(name => !/^e\d|^int8/.test(name) && !name.startsWith('paper-code/') && !text.includes(`\`${name}\``))
   expect(unnamed).toEqual([])
