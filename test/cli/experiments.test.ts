@@ -178,6 +178,16 @@ describe('reproduce', () => {
     expect(readdirSync(out).sort()).toEqual(['r1-code-geometry.csv', 'r1-code-geometry.json', 'r1-code-geometry.svg', 'reproduction.md'])
     expect(readFileSync(join(out, 'reproduction.md'), 'utf8')).toContain('| [Relative gaps between E4M3 codes](#r1-code-geometry) | reproduced |')
   })
+  it('keeps what a folder has, if asked to, at the same scale and seed alone', async () => {
+    const out = join(folder, 'resumed'), file = join(out, 'r1-code-geometry.json')
+    await blockscale('reproduce', 'r1-code-geometry', '--out', out)
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"verdict": "reproduced"', '"verdict": "not reproduced"'))
+    expect(await blockscale('reproduce', 'r1-code-geometry', 'r2-clamping', '--out', out, '--resume')).toMatchObject({ code: 0, out: expect.stringMatching(/^r1-code-geometry: not reproduced\n[^]*^r2-clamping: reproduced/m) })
+    expect(readFileSync(join(out, 'reproduction.md'), 'utf8')).toMatch(/\(#r1-code-geometry\) \| not reproduced[^]*\(#r2-clamping\) \| reproduced/)
+    expect((await blockscale('reproduce', 'r1-code-geometry', '--out', out, '--resume', '--seed', '2')).out).toMatch(/^r1-code-geometry: reproduced/)
+    writeFileSync(file, '{')
+    expect(await blockscale('reproduce', 'r1-code-geometry', '--out', out, '--resume')).toMatchObject({ code: 2, err: expect.stringContaining('r1-code-geometry.json: not a result of reproduce') })
+  })
   it('lists what there is', async () => {
     expect((await blockscale('reproduce', 'list')).out).toMatch(/^r1-code-geometry\n/)
     expect(await blockscale('reproduce', 'r99')).toMatchObject({ code: 2, err: expect.stringContaining('unknown reproduction "r99": use list, all or one of r1-code-geometry') })
