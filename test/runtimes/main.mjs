@@ -3,31 +3,21 @@
 // Looks for runtimes in test/runtimes/node_modules (npm ci --prefix test/runtimes), in the folder BLOCKSCALE_RUNTIMES, on the PATH, and for further
 // versions of Node in BLOCKSCALE_NODES (paths, separated as in PATH).
 import { execFile } from 'node:child_process'
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { basename, delimiter, extname, join } from 'node:path'
+import { delimiter, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { rolldown } from 'rolldown'
+import { bundle, folders, inWorkerd, load } from './bundle.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const expected = JSON.parse(readFileSync(join(here, 'expected.json'), 'utf8'))
 const root = join(here, '../..')
-const folders = [here, process.env.BLOCKSCALE_RUNTIMES].filter(Boolean)
 const run = promisify(execFile)
 
 /** An installed command, or undefined. */
 const command = (...names) => names.flatMap(name => [...folders.map(f => join(f, 'node_modules/.bin')), ...process.env.PATH.split(delimiter)].map(dir => join(dir, name))).find(existsSync)
-
-/** An installed package, or undefined. */
-async function load(name) {
-  for (const folder of folders) {
-    const require = createRequire(join(folder, 'x.js'))
-    try { return require(name) } catch (error) { if (error.code !== 'MODULE_NOT_FOUND') throw error }
-  }
-}
 
 /** Executables of Node by version: this process's, then those of BLOCKSCALE_NODES and of the folders. */
 async function nodes() {
@@ -47,34 +37,9 @@ async function nodes() {
 const PATIENCE = 300_000
 const inProcess = async (executable, ...args) => JSON.parse((await run(executable, [...args, join(here, 'process.mjs')], { cwd: root, timeout: PATIENCE })).stdout)
 
-/** Bundle `inputs` for a runtime with these export conditions into `dir`; .wasm files are left beside. */
-async function bundle(dir, inputs, conditionNames) {
-  const wasm = {
-    name: 'wasm',
-    resolveId(id) {
-      if (!id.endsWith('.wasm')) return
-      copyFileSync(join(root, 'build', basename(id)), join(dir, basename(id)))
-      return { id: `./${basename(id)}`, external: true }
-    },
-  }
-  const build = await rolldown({ input: inputs, cwd: root, platform: 'neutral', resolve: { conditionNames }, plugins: [wasm], logLevel: 'silent' })
-  await build.write({ dir, entryFileNames: '[name].js', chunkFileNames: '[name].js' })
-  await build.close()
-}
-
 async function workerd() {
-  const miniflare = await load('miniflare')
-  if (!miniflare) return 'miniflare is not installed'
-  const dir = mkdtempSync(join(tmpdir(), 'blockscale-'))
-  try {
-    await bundle(dir, { worker: join(here, 'edge-worker.mjs') }, ['workerd', 'worker', 'import', 'default'])
-    const modules = readdirSync(dir).sort((a, b) => (b === 'worker.js') - (a === 'worker.js')).map(f => ({ type: f.endsWith('.js') ? 'ESModule' : 'CompiledWasm', path: join(dir, f) }))
-    const worker = new miniflare.Miniflare({ modules, modulesRoot: dir, compatibilityDate: '2025-01-01' })
-    try {
-      const text = await (await worker.dispatchFetch('http://localhost/')).text()
-      try { return JSON.parse(text) } catch { throw new Error(text) }
-    } finally { await worker.dispose() }
-  } finally { rmSync(dir, { recursive: true }) }
+  const answer = await inWorkerd('/')
+  return answer ?? 'miniflare is not installed'
 }
 
 /** Open `url` in Chromium and do `work` with the page; or why that cannot be. */
