@@ -11,8 +11,8 @@ import { manifest, SweepFolder, type ManifestEntry, type Resolve, type RunState 
 import { fromOlmo, overOlmo, parseOlmoConfig } from '../experiments/olmo-config.ts'
 import { parseSweep } from '../experiments/sweep.ts'
 import { availableThreads } from '../runtime/open.ts'
-import { loadConfig } from '../train/config-file.ts'
-import { merge } from '../train/config.ts'
+import { configHash, loadConfig } from '../train/config-file.ts'
+import { merge, parseConfig } from '../train/config.ts'
 import { interruptible, parse, wholeNumber } from './arguments.ts'
 
 export const help = `usage: blockscale sweep expand FILE              print the manifest: one run per line, as JSON
@@ -71,6 +71,7 @@ export async function run(args: string[]): Promise<number> {
       if (isMade && (values.set.length || values.config !== undefined)) throw new UsageError(`--${values.set.length ? `set ${values.set[0]}` : `config ${values.config}`}: the runs of ${source} are fixed, give the file it was made from and another --out`)
       const sweep = isMade ? SweepFolder.open(source!)
         : SweepFolder.create(values.out ?? join('runs', basename(source!, extname(source!))), readFileSync(source!, 'utf8'), entriesOf(source!, wanted))
+      if (!words) checkHashes(sweep)
       const command: RunCommand = words ? ({ configFile, directory, threads, resume }) =>
         [words[0]!, ...words.slice(1), configFile, '--out', directory, '--threads', String(threads), ...resume ? ['--resume'] : []] : trainCommand(main)
       if (values.index !== undefined) return runIndex(sweep, sweep.entry(wholeNumber('--index', values.index, 0)), command, cpus)
@@ -93,6 +94,14 @@ export async function run(args: string[]): Promise<number> {
 const isFolder = (path: string) => {
   if (!existsSync(path)) throw new UsageError(`${path}: no such file or folder`)
   return statSync(path).isDirectory()
+}
+
+/** Throws UsageError for a sweep of a version that did not know all settings: its runs would be trained under other hashes, in other folders. */
+function checkHashes({ folder, entries }: SweepFolder): void {
+  for (const { index, hash, config } of entries) {
+    if (configHash(parseConfig(config)).startsWith(hash)) continue
+    throw new UsageError(`${folder} was made by a version of blockscale that did not know all of today's settings (run ${index} is no longer ${hash}): finish it with that version, or give its sweep.yaml another --out`)
+  }
 }
 
 interface Wanted {

@@ -6,7 +6,7 @@ import * as Plot from '@observablehq/plot'
 import { describeScheme } from '../numerics/scheme.ts'
 import { canonicalJson } from '../train/config-file.ts'
 import { draw, figure, type Figure } from './chart.ts'
-import { finalLoss, points, rowsOf, smooth, thin, type Point, type RunData } from './data.ts'
+import { finalLoss, flatten, points, rowsOf, smooth, thin, type Point, type RunData } from './data.ts'
 import { grid, logAxis, ratioAxis, smoothing, stepAxis } from './figures.ts'
 import { html, type Html } from './html.ts'
 import { page, relation, sideBySide, significant } from './page.ts'
@@ -37,16 +37,27 @@ function entries(runs: readonly RunData[]): Entry[] {
     const change = run.config.precisionSchedule.at(-1)
     return run.file.parent && change ? `step ${change.step}: ${isControl(run) ? 'no change (control)' : describeScheme(change.precision)}` : describeScheme(run.config.precision)
   }
-  const labels = runs.map(label)
+  const labels = distinct(runs, runs.map(label))
   let next = 0
   return runs.map((run, i) => {
     const rows = rowsOf(run, 'step', 'studied'), loss = points(rows, r => r.loss), fork = run.file.parent?.step ?? null
     return {
       run, fork, loss, control: isControl(run), smoothLoss: smooth(loss, smoothing(run)), final: finalLoss(run, 'studied'), lost: rows.find(r => r.loss === null)?.step ?? null,
-      label: labels.filter(l => l === labels[i]).length > 1 ? `${labels[i]} (${run.name})` : labels[i]!,
+      label: labels[i]!,
       color: isControl(run) || (fork === null && runs.some(r => r.file.parent)) ? color.baseline : color.series(next++),
     }
   })
+}
+
+/** Labels that several runs share, told apart by the settings in which those differ; by the run's name where that does not do. */
+function distinct(runs: readonly RunData[], labels: readonly string[]): string[] {
+  const flat = runs.map(run => new Map(flatten(described(run)).filter(([key]) => key !== 'hash' && key !== 'parent').map(([key, v]) => [key, typeof v === 'string' ? v : JSON.stringify(v)])))
+  const longer = labels.map((label, i) => {
+    const same = flat.filter((_, k) => labels[k] === label)
+    const keys = [...new Set(same.flatMap(f => [...f.keys()]))].filter(key => same.some(f => f.get(key) !== same[0]!.get(key)))
+    return same.length > 1 && keys.length <= 4 ? [label, ...keys.map(key => `${key} ${flat[i]!.get(key) ?? '–'}`)].join(', ') : label
+  })
+  return longer.map((label, i) => longer.filter(l => l === label).length > 1 ? `${label} (${runs[i]!.name})` : label)
 }
 
 function reference(list: readonly Entry[]): Entry {

@@ -67,8 +67,8 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 .columns th { width: 45%; }
 th[scope=row] { font-weight: 400; }
 .matrix td { white-space: nowrap; }
-.matrix thead th { white-space: normal; }
-.plain thead th { white-space: nowrap; }
+.matrix thead th { white-space: normal; min-width: 6.5em; }
+.plain thead th { white-space: nowrap; min-width: 0; }
 td.differs { color: var(--studied); font-weight: 600; }
 caption { text-align: left; font-weight: 600; padding: 0 0 2px; }
 .chip { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 8px; }

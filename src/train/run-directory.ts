@@ -64,9 +64,11 @@ export function readRunFile(directory: string): RunFile {
   let file: RunFile
   try { file = JSON.parse(readFileSync(path, 'utf8')) } catch (error) { throw new UsageError(`${path}: ${(error as Error).message.split('\n')[0]}`) }
   if (file?.format !== FORMAT) throw new UsageError(`${directory} was written by blockscale ${file?.version ?? '(unknown)'} (layout ${file?.format ?? '?'}); this is ${VERSION} (layout ${FORMAT}): use that version, or another --out`)
-  const config = parseConfig(file.config)
-  if (configHash(config) !== file.hash) throw new UsageError(`${path}: hash does not match the configuration, the file was changed`)
-  return { ...file, config }
+  if (configHash(file.config) !== file.hash) throw new UsageError(`${path}: hash does not match the configuration, the file was changed`)
+  // A version that knows more settings reads the run with their defaults; it cannot go on with it, because the hash would be another.
+  try { return { ...file, config: parseConfig(file.config) } } catch (error) {
+    throw new UsageError(`${directory} was written by blockscale ${file.version}, with settings that this one (${VERSION}) does not have: ${(error as Error).message}`)
+  }
 }
 
 /** metrics.jsonl of a run; a torn last line is left out. Throws UsageError. */
@@ -119,6 +121,7 @@ export class RunDirectory {
       let old: RunFile | undefined
       if (holdsRun(path)) {
         old = readRunFile(path)
+        if (old.hash !== hash && configHash(old.config) === hash) throw new UsageError(`${path} was written by a version of blockscale (${old.version}) that did not know all of today's settings: finish it with that version, or use another --out`)
         if (old.hash !== hash) throw new UsageError(`${path} holds a run of another configuration (hash ${old.hash.slice(0, 12)}, not ${hash.slice(0, 12)}): use another --out`)
         if (!resume) throw new UsageError(`${path} holds this run already: continue it with --resume, or remove the folder`)
       } else if (resume) throw new UsageError(`${path} holds no run to resume`)

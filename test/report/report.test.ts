@@ -124,6 +124,14 @@ describe('the comparison page', () => {
   })
 })
 
+test('runs of one precision are told apart by what differs, else by name', () => {
+  const make = (name: string, ...overrides: string[]) => { const directory = join(folder, name); writeSyntheticRun(directory, { preset: 'tiny', overrides }); return directory }
+  const labels = (...directories: string[]) => [...parse(writeComparison(directories, join(folder, 'labels.html'))).querySelectorAll('main > .scroll tbody')][0]!.querySelectorAll('tr')
+  const slow = make('slow', 'optimizer.lr=1e-3'), fast = make('fast', 'optimizer.lr=1e-2'), other = make('other', 'precision=e5m2/e5m2'), twin = make('twin', 'optimizer.lr=1e-2')
+  expect([...labels(slow, fast, other)].map(r => r.querySelectorAll('td')[1]!.textContent)).toEqual(['e4m3/e4m3, optimizer.lr 0.001', 'e4m3/e4m3, optimizer.lr 0.01', 'e5m2/e5m2'])
+  expect([...labels(fast, twin)].map(r => r.querySelectorAll('td')[1]!.textContent)).toEqual(['e4m3/e4m3 (fast)', 'e4m3/e4m3 (twin)'])
+})
+
 test('last bucket: E4M3 clamps above 1.75 times the power of two below the largest value', () => {
   // amax 0.96 in [0.5, 1): limit 448 * 2^(-1 - 8) = 0.875
   expect(lastBucket([0.96, 0.876, 0.875, -0.9, 0.1], formats.e4m3, 32).map(b => b.clamped)).toEqual([true, true, false, true, false])

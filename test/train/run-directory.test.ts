@@ -8,6 +8,7 @@ import { formatSafetensors, raw } from '../../src/io/safetensors.ts'
 import { checkpointDue, expired, readCheckpoint, writeCheckpoint, type Checkpoint } from '../../src/train/checkpoint.ts'
 import { configHash, loadConfig } from '../../src/train/config-file.ts'
 import { RunDirectory, listCheckpoints, readMetrics, readRunFile, takeLock } from '../../src/train/run-directory.ts'
+import type { StudentTeacherConfig } from '../../src/train/config.ts'
 import type { MetricsRow } from '../../src/train/types.ts'
 
 vi.mock('node:fs', async original => ({ ...await original<typeof fs>() }))
@@ -131,6 +132,19 @@ describe('run directory', () => {
     writeFileSync(path, JSON.stringify({ pid: process.pid, host: hostname(), started: '1' }))
     takeLock(path, 'x')()
     expect(readdirSync(join(path, '..'))).toEqual([])
+  })
+
+  test('a run of a version that knew fewer settings is read with their defaults and not gone on with; one that knew others is refused', () => {
+    const path = folder()
+    RunDirectory.open(path, config).close()
+    const file = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'))
+    const rewrite = (old: object) => writeFileSync(join(path, 'config.json'), JSON.stringify({ ...file, version: '0.0.9', config: old, hash: configHash(old as typeof config) }))
+    const { labelNoiseStream, ...fewer } = config as StudentTeacherConfig
+    rewrite(fewer)
+    expect(readRunFile(path).config).toEqual(config)
+    refusal(() => RunDirectory.open(path, config, { resume: true }), /was written by a version of blockscale \(0\.0\.9\) that did not know all of today's settings/)
+    rewrite({ ...config, teleportation: true })
+    refusal(() => readRunFile(path), /was written by blockscale 0\.0\.9, with settings that this one .* does not have: config: teleportation: unknown key/)
   })
 
   test('an unfinished run needs resume; another configuration, another version and damage are refused', () => {
