@@ -72,13 +72,14 @@ describe.skipIf(why !== '')(`page in headless Chromium${why}`, () => {
   beforeEach(async () => {
     errors.length = 0
     page = await browser.newPage()
+    page.setDefaultTimeout(90_000) // only to end what hangs
     page.on('pageerror', e => errors.push(e.message))
   })
   afterEach(async () => {
     await page.close()
     expect(errors).toEqual([])
   })
-  const atStep = (step: number) => page.waitForSelector(`#status[data-step="${step}"]`, { timeout: 20_000 })
+  const atStep = (step: number) => page.waitForSelector(`#status[data-step="${step}"]`, { timeout: 90_000 })
   /** How many pixels of a chart have been drawn on. */
   const ink = (chart: string) => page.evaluate(id => {
     const canvas = document.querySelector<HTMLCanvasElement>(`#chart-${id} canvas`)!
