@@ -8,18 +8,11 @@ import { quantize, roundElements } from '../../src/oracle/quantize.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { Program } from '../../src/runtime/program.ts'
 import type { Tensor } from '../../src/runtime/memory.ts'
+import { expectSameBits, gaussian } from '../kernels/inputs.ts'
 
 const ex = new InlineExecutor()
 
-/** Reproducible values, roughly normal, times `scale`. */
-function values(n: number, seed: number, scale = 1): Float32Array {
-  let state = seed * 2654435761 >>> 0
-  const next = () => { state = Math.imul(state, 1664525) + 1013904223 >>> 0; return state / 2 ** 32 - 0.5 }
-  return Float32Array.from({ length: n }, () => (next() + next() + next() + next()) * 2 * scale)
-}
-const bits = (x: Float32Array) => new Uint32Array(x.buffer, x.byteOffset, x.length)
 const read = (t: Tensor) => ex.arena.f32(t).slice()
-const sameBits = (got: Float32Array, want: Float32Array) => expect(bits(got)).toEqual(bits(want))
 
 const shapes: AttentionShape[] = [
   { batch: 1, context: 1, heads: 1, headDim: 4 }, { batch: 2, context: 5, heads: 3, headDim: 6 }, { batch: 1, context: 64, heads: 1, headDim: 8 },
@@ -41,18 +34,18 @@ function run(s: AttentionShape, x: Record<'q' | 'k' | 'v' | 'dO', Float32Array>)
 
 const inputs = (s: AttentionShape, scale = 1) => {
   const n = s.batch * s.context * s.heads * s.headDim
-  return { q: values(n, 1, scale), k: values(n, 2, scale), v: values(n, 3), dO: values(n, 4) }
+  return { q: gaussian(n, 1, scale), k: gaussian(n, 2, scale), v: gaussian(n, 3), dO: gaussian(n, 4) }
 }
 
 describe('causal attention', () => {
   it.each(shapes)('has the bits of its twin: %o', s => {
     for (const scale of [1, 12]) {
       const x = inputs(s, scale), got = run(s, x)
-      sameBits(got.o, oracle.attention(x.q, x.k, x.v, s))
+      expectSameBits(got.o, oracle.attention(x.q, x.k, x.v, s))
       const want = oracle.attentionBackward(x.q, x.k, x.v, x.dO, s)
-      sameBits(got.dq, want.dq)
-      sameBits(got.dk, want.dk)
-      sameBits(got.dv, want.dv)
+      expectSameBits(got.dq, want.dq)
+      expectSameBits(got.dk, want.dk)
+      expectSameBits(got.dv, want.dv)
     }
   })
 
@@ -62,7 +55,7 @@ describe('causal attention', () => {
     attentionForward(p, { q, k, v, o }, s, null, 'torch')
     ex.runSync(p)
     const got = read(o)
-    sameBits(got, oracle.attentionTorch(x.q, x.k, x.v, s))
+    expectSameBits(got, oracle.attentionTorch(x.q, x.k, x.v, s))
     oracle.attention(x.q, x.k, x.v, s).forEach((want, i) => expect(Math.abs(got[i]! - want)).toBeLessThan(1e-5))
   })
 
@@ -72,7 +65,7 @@ describe('causal attention', () => {
       const cuts = [0, 1, Math.floor(items / 3), Math.floor(items / 2), items].filter((c, i, all) => c <= items && (i === 0 || c > all[i - 1]!))
       for (let i = 1; i < cuts.length; i++) (ex.kernels[kernel] as (...a: number[]) => void)(...args, cuts[i - 1]!, cuts[i]!)
     }
-    for (const name of ['o', 'dq', 'dk', 'dv'] as const) expect(bits(read(tensors[name]))).toEqual(bits(whole[name]))
+    for (const name of ['o', 'dq', 'dk', 'dv'] as const) expectSameBits(read(tensors[name]), whole[name])
   })
 
   it('never looks ahead', () => {
@@ -154,7 +147,7 @@ describe('quantized attention', () => {
         const row = S.subarray(i * T, i * T + i + 1).map(z => f(z * scale)), top = Math.max(...row), e = row.map(z => exp(f(z - top))), total = rowSum(e)
         P.set(e.map(z => f(z / total)), i * T)
       }
-      sameBits(head(read(o)), product(MX(P, T, 1, 'forward'), MX(vh, T, 0, 'forward'), T))
+      expectSameBits(head(read(o)), product(MX(P, T, 1, 'forward'), MX(vh, T, 0, 'forward'), T))
 
       const dP = product(MX(gh, T, 1, 'gradient'), transposed(MX(vh, T, 1, 'backward'), T), H), dS = new Float32Array(T * T)
       for (let i = 0; i < T; i++) {
@@ -162,9 +155,9 @@ describe('quantized attention', () => {
         dS.set(row(P).map((z, j) => f(f(z * f(row(dP)[j]! - D)) * scale)), i * T)
       }
       const positive = (t: Float32Array) => t.map(z => z + 0)
-      sameBits(positive(head(read(dq))), positive(product(MX(dS, T, 1, 'gradient'), MX(kh, T, 0, 'backward'), T)))
-      sameBits(positive(head(read(dk))), positive(product(transposed(MX(dS, T, 0, 'gradient'), T), MX(qh, T, 0, 'backward'), T)))
-      sameBits(positive(head(read(dv))), positive(product(transposed(MX(P, T, 0, 'backward'), T), MX(gh, T, 0, 'gradient'), T)))
+      expectSameBits(positive(head(read(dq))), positive(product(MX(dS, T, 1, 'gradient'), MX(kh, T, 0, 'backward'), T)))
+      expectSameBits(positive(head(read(dk))), positive(product(transposed(MX(dS, T, 0, 'gradient'), T), MX(qh, T, 0, 'backward'), T)))
+      expectSameBits(positive(head(read(dv))), positive(product(transposed(MX(P, T, 0, 'backward'), T), MX(gh, T, 0, 'gradient'), T)))
     }
   })
 

@@ -7,8 +7,8 @@ import { decode } from '../../src/oracle/codec.ts'
 import { gemm } from '../../src/oracle/gemm.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { loadModules } from '../../src/runtime/module.ts'
-import { Program, share } from '../../src/runtime/program.ts'
-import { canonical, generator, spread } from './gemm-data.ts'
+import { Program } from '../../src/runtime/program.ts'
+import { canonical, generator, inShares, spread } from './gemm-data.ts'
 
 const small = ['e2m1', 'e2m3', 'e3m2', 'int8', 'int4', 'int2'] as const satisfies readonly FormatName[]
 const core = loadModules()
@@ -34,10 +34,7 @@ function both(ex: InlineExecutor, M: number, N: number, K: number, blockSize: nu
   oracle(a, b, want, M, N, K, blockSize, accumulate)
   const p = new Program(arena)
   blockGemm(p, { a: integerBlocks(p, x, blockSize), b: integerBlocks(p, y, blockSize), c, accumulate })
-  for (const call of p.calls) for (let t = 0; t < threads; t++) {
-    const [begin, end] = share(call, t, threads)
-    ;(ex.kernels[call.kernel] as (...n: number[]) => void)(...call.args, begin, end)
-  }
+  inShares(ex, p, threads)
   const got = arena.f32(c).slice()
   arena.release(mark)
   return { got: canonical(got), want: canonical(want) }

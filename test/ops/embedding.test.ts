@@ -6,16 +6,10 @@ import * as oracle from '../../src/oracle/embedding.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { Program } from '../../src/runtime/program.ts'
 import type { Tensor } from '../../src/runtime/memory.ts'
+import { expectSameBits, gaussian } from '../kernels/inputs.ts'
 
 const ex = new InlineExecutor()
 
-/** Reproducible values, roughly normal, times `scale`. */
-function values(n: number, seed: number, scale = 1): Float32Array {
-  let state = seed * 2654435761 >>> 0
-  const next = () => { state = Math.imul(state, 1664525) + 1013904223 >>> 0; return state / 2 ** 32 - 0.5 }
-  return Float32Array.from({ length: n }, () => (next() + next() + next() + next()) * 2 * scale)
-}
-const bits = (x: Float32Array) => new Uint32Array(x.buffer, x.byteOffset, x.length)
 const read = (t: Tensor) => ex.arena.f32(t).slice()
 
 describe('rotary position embedding', () => {
@@ -34,7 +28,7 @@ describe('rotary position embedding', () => {
   it('has the bits of its twin, forth and back, for any stride', () => {
     for (const s of [{ batch: 2, context: 7, heads: 3, headDim: 8 }, { batch: 1, context: 5, heads: 2, headDim: 14 }, { batch: 2, context: 3, heads: 1, headDim: 2 }]) {
       const d = s.heads * s.headDim, rows = s.batch * s.context, stride = d + 5
-      const wide = ex.arena.from(values(rows * stride, 1), rows, stride), out = ex.arena.tensor(rows, d)
+      const wide = ex.arena.from(gaussian(rows * stride, 1), rows, stride), out = ex.arena.tensor(rows, d)
       const table = ropeTable(s.context, s.headDim), t = ex.arena.from(table, s.context, 2, s.headDim / 2)
       const x = new Float32Array(rows * d)
       for (let r = 0; r < rows; r++) x.set(ex.arena.f32(wide).subarray(r * stride + 3, r * stride + 3 + d), r * d)
@@ -42,7 +36,7 @@ describe('rotary position embedding', () => {
         const p = new Program(ex.arena)
         rope(p, { src: rowsOf(wide, 3), dst: rowsOf(out), table: t }, s, inverse)
         ex.runSync(p)
-        expect(bits(read(out))).toEqual(bits(oracle.rope(x, table, s, inverse)))
+        expectSameBits(read(out), oracle.rope(x, table, s, inverse))
       }
       const there = ex.arena.tensor(rows, d), p = new Program(ex.arena)
       rope(p, { src: rowsOf(wide, 3), dst: rowsOf(there), table: t }, s)
@@ -66,16 +60,16 @@ describe('token embedding', () => {
   it('has the bits of its twin', () => {
     for (const d of [1, 3, 16, 17, 40, 64]) {
       const vocabulary = 11, rows = 50, tokens = Uint32Array.from({ length: rows }, (_, i) => i * i % vocabulary)
-      const table = ex.arena.from(values(vocabulary * d, d), vocabulary, d), ids = ex.arena.tensor(rows), out = ex.arena.tensor(rows, d)
-      const dOut = ex.arena.from(values(rows * d, d + 1), rows, d), dTable = ex.arena.from(new Float32Array(vocabulary * d), vocabulary, d)
+      const table = ex.arena.from(gaussian(vocabulary * d, d), vocabulary, d), ids = ex.arena.tensor(rows), out = ex.arena.tensor(rows, d)
+      const dOut = ex.arena.from(gaussian(rows * d, d + 1), rows, d), dTable = ex.arena.from(new Float32Array(vocabulary * d), vocabulary, d)
       ex.arena.u32(ids).set(tokens)
       const p = new Program(ex.arena)
       embeddingForward(p, { table, tokens: ids, out })
       embeddingBackward(p, { dTable, tokens: ids, dOut })
       ex.runSync(p)
       const weights = read(table)
-      expect(bits(read(out))).toEqual(bits(Float32Array.from({ length: rows * d }, (_, i) => weights[tokens[Math.floor(i / d)]! * d + i % d]!)))
-      expect(bits(read(dTable))).toEqual(bits(oracle.embeddingBackward(tokens, read(dOut), vocabulary, d)))
+      expectSameBits(read(out), Float32Array.from({ length: rows * d }, (_, i) => weights[tokens[Math.floor(i / d)]! * d + i % d]!))
+      expectSameBits(read(dTable), oracle.embeddingBackward(tokens, read(dOut), vocabulary, d))
     }
   })
 })

@@ -1,4 +1,6 @@
-// Inputs for tests of the matrix product, and the form in which results are compared.
+// Inputs for tests of the matrix product, how its programs are run, and the form in which results are compared.
+import type { InlineExecutor } from '../../src/runtime/executor.ts'
+import { share, type Program } from '../../src/runtime/program.ts'
 
 export type Fill = (n: number, seed: number) => Float32Array
 
@@ -57,3 +59,11 @@ export const nearBottom = bf16Around(0, 120)
 
 /** bf16 values whose products lie on both sides of the largest number. */
 export const nearTop = bf16Around(180, 200)
+
+/** Run each call in the shares that so many threads would get, one after another. */
+export function inShares(ex: InlineExecutor, p: Program, threads: number): void {
+  for (const call of p.calls) for (let t = 0; t < threads; t++) {
+    const [begin, end] = share(call, t, threads)
+    ;(ex.kernels[call.kernel] as (...n: number[]) => void)(...call.args, begin, end)
+  }
+}

@@ -4,9 +4,9 @@ import { gemm, gemmStrided, type Products } from '../../src/ops/gemm.ts'
 import { gemm as oracle } from '../../src/oracle/gemm.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { loadModules } from '../../src/runtime/module.ts'
-import { Program, share } from '../../src/runtime/program.ts'
+import { Program } from '../../src/runtime/program.ts'
 import { tileName } from '../../src/runtime/tiles.ts'
-import { bf16, canonical, nearBottom, nearTop, randomBits, spread, type Fill } from './gemm-data.ts'
+import { bf16, canonical, inShares, nearBottom, nearTop, randomBits, spread, type Fill } from './gemm-data.ts'
 
 const core = loadModules()
 
@@ -34,10 +34,7 @@ function both(ex: InlineExecutor, M: number, N: number, K: number, o: Options = 
   )
   const p = new Program(arena)
   gemm(p, { a, b, c, transA, transB, accumulate, products })
-  for (const call of p.calls) for (let t = 0; t < threads; t++) {
-    const [begin, end] = share(call, t, threads)
-    ;(ex.kernels[call.kernel] as (...n: number[]) => void)(...call.args, begin, end)
-  }
+  inShares(ex, p, threads)
   const got = arena.f32(c).slice()
   arena.release(mark)
   return { got: canonical(got), want: canonical(want) }

@@ -7,9 +7,9 @@ import { gemm } from '../../src/oracle/gemm.ts'
 import { quantize, roundElements } from '../../src/oracle/quantize.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { loadModules } from '../../src/runtime/module.ts'
-import { Program, share } from '../../src/runtime/program.ts'
+import { Program } from '../../src/runtime/program.ts'
 import { tileName } from '../../src/runtime/tiles.ts'
-import { bf16, canonical, nearBottom, nearTop, randomBits, spread, type Fill } from './gemm-data.ts'
+import { bf16, canonical, inShares, nearBottom, nearTop, randomBits, spread, type Fill } from './gemm-data.ts'
 
 const core = loadModules()
 const engines = [0, 1, 2].map(tile => ({ ex: new InlineExecutor({ ...core, tiles: { strict: tile, fused: tile } }), name: tileName(core.relaxed ?? core.kernels, tile, false) }))
@@ -30,10 +30,7 @@ function check(ex: InlineExecutor, M: number, N: number, K: number, { a, b, roun
   }
   const [x, y] = [operand(a, M, 1), operand(b, N, 2)], bias = fill(N, 3), c = arena.from(new Float32Array(M * N), M, N)
   preparedGemm(p, { a: x, b: y, c, bias: biased ? arena.from(bias) : null, round })
-  for (const call of p.calls) for (let t = 0; t < threads; t++) {
-    const [begin, end] = share(call, t, threads)
-    ;(ex.kernels[call.kernel] as (...n: number[]) => void)(...call.args, begin, end)
-  }
+  inShares(ex, p, threads)
   const sums = new Float32Array(M * N)
   gemm(
     { data: values[0]!, rowStride: a.along ? K : 1, colStride: a.along ? 1 : M }, { data: values[1]!, rowStride: b.along ? 1 : N, colStride: b.along ? K : 1 },
