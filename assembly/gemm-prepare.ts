@@ -2,12 +2,14 @@
 // from the read to the write, so that quantization costs no pass over memory of its own and the product none for packing.
 import { AWAY, Away, EVEN, Even, None, rounded } from './bf16'
 import { bytes } from './gemm-driver'
-import { bits, largest, read, smallest } from './gemm-exact'
+import { read } from './gemm-exact'
 import { pack } from './gemm-pack'
 import { header } from './gemm-packed'
+import { add_words, clear_words, is_known, merge_words, quantize_lanes, start_words } from './gemm-quantize'
 import { loadPart, storePart } from './lanes'
 import { fake_quantize_columns } from './quantize-columns'
 import { fake_quantize_rows } from './quantize-rows'
+import { prepare } from './quantizer'
 import { scratch } from './scratch'
 
 /** Rows and columns of the register tile that will read the panels. */
@@ -19,8 +21,8 @@ export function set_pack_shape(rows: i32, columns: i32): void {
   tileColumns = columns
 }
 
-/** Where a chunk waits in the scratch area: beyond what the quantizers use. */
-const CHUNK_AT: usize = 1 << 20
+/** Where a chunk waits in the scratch area: beyond what the quantizers and gemm-quantize.ts use. */
+const WIDE_AT: usize = 2 << 20
 /** Lanes at a time, where they are rows of the source and where they are columns: multiples of every tile's rows and columns, and of 8. */
 const FEW: i32 = 64, MANY: i32 = 128
 
@@ -30,6 +32,9 @@ function group(most: i32, W: i32): i32 {
   for (let n = eight; n > eight / 2; n -= 8) if (n % W == 0) return n
   return most - most % W
 }
+
+/** The least common multiple of W and a power of two. */
+function leastCommon(W: i32, power: i32): i32 { return W * power / min(power, W & -W) }
 
 /** to [rows, n], dense, = from, whose rows are `stride` bytes apart, each element rounded. */
 function copyRounded<R>(to: usize, from: usize, stride: usize, rows: i32, n: i32): void {
@@ -46,10 +51,48 @@ function copyRounded<R>(to: usize, from: usize, stride: usize, rows: i32, n: i32
 }
 
 function copyChunk(from: usize, stride: usize, rows: i32, n: i32, rounding: i32): void {
-  const to = scratch + CHUNK_AT
+  const to = scratch + WIDE_AT
   if (rounding == AWAY) copyRounded<Away>(to, from, stride, rows, n)
   else if (rounding == EVEN) copyRounded<Even>(to, from, stride, rows, n)
   else copyRounded<None>(to, from, stride, rows, n)
+}
+
+/** `count` lanes from `first` on, of one chunk of n k's, quantized eight at a time (gemm-quantize.ts). `step`: most lanes at a time. */
+function quantizedLanes(
+  panels: usize, W: i32, panel: usize, step: i32, src: usize, lanes: i32, K: i32, along: bool, first: i32, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
+): void {
+  // Panels of 8 or 16 lanes are written directly, others by way of rows of `step` lanes.
+  const direct = W % 8 == 0, stride = bytes(along ? K : lanes, 1), wide = scratch + WIDE_AT, row = bytes(direct ? W : step, 1)
+  const count = min(step, lanes - first), to = panels + <usize>(first / W) * panel + bytes(k, W)
+  if (direct && count % W) memory.fill(to + <usize>(count / W) * panel, 0, bytes(n, W))
+  for (let lane = 0; lane < count; lane += 8) for (let i = 0; i < n; i += block) {
+    const from = src + (along ? bytes(first + lane, K) + bytes(k + i, 1) : bytes(k + i, lanes) + bytes(first + lane, 1))
+    const at = direct ? to + <usize>(lane / W) * panel + bytes(i, W) + bytes(lane % W, 1) : wide + <usize>i * row + bytes(lane, 1)
+    quantize_lanes(at, row, from, stride, min(block, n - i), min(8, count - lane), along, rounding, man, emin, emax, max, choices)
+  }
+  if (!direct) pack(to, W, panel, wide, 4, row, count, n)
+}
+
+/** The same by way of the quantizers for whole tensors, which take every choice; without a quantizer if `block` is 0. */
+function anyChunk(
+  packed: usize, W: i32, panel: usize, src: usize, lanes: i32, K: i32, along: bool, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
+): void {
+  const step = group(along ? FEW : MANY, W), at = scratch + WIDE_AT, blocks = block ? (n + block - 1) / block : 0
+  for (let lane = 0; lane < lanes; lane += step) {
+    const count = min(step, lanes - lane), to = packed + <usize>(lane / W) * panel + bytes(k, W)
+    if (along) {
+      copyChunk(src + bytes(lane, K) + bytes(k, 1), bytes(K, 1), count, n, rounding)
+      if (block) fake_quantize_rows(at, at, n, block, man, emin, emax, max, choices, 0, count * blocks)
+      read(at, at + bytes(count, n))
+      pack(to, W, panel, at, bytes(n, 1), 4, count, n)
+    } else {
+      copyChunk(src + bytes(k, lanes) + bytes(lane, 1), bytes(lanes, 1), n, count, rounding)
+      if (block) fake_quantize_columns(at, at, n, count, block, MANY, man, emin, emax, max, choices, 0, blocks)
+      read(at, at + bytes(count, n))
+      pack(to, W, panel, at, 4, bytes(count, 1), count, n)
+    }
+    add_words()
+  }
 }
 
 /**
@@ -60,30 +103,24 @@ function copyChunk(from: usize, stride: usize, rows: i32, n: i32, rounding: i32)
 export function gemm_pack_f32(
   packed: usize, side: i32, src: usize, lanes: i32, K: i32, along: i32, chunk: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32, begin: i32, end: i32,
 ): void {
-  const W = side ? tileColumns : tileRows, step = group(along ? FEW : MANY, W), panel = bytes(K, W), at = scratch + CHUNK_AT
-  for (let item = begin; item < end; item++) {
-    const k = item * chunk, n = min(chunk, K - k), blocks = block ? (n + block - 1) / block : 0
-    let allBits: u32 = 0, most: u32 = 0, least: u32 = u32.MAX_VALUE
-    for (let lane = 0; lane < lanes; lane += step) {
-      const count = min(step, lanes - lane), to = packed + header(K, chunk) + <usize>(lane / W) * panel + bytes(k, W)
-      if (along) {
-        copyChunk(src + bytes(lane, K) + bytes(k, 1), bytes(K, 1), count, n, rounding)
-        if (block) fake_quantize_rows(at, at, n, block, man, emin, emax, max, choices, 0, count * blocks)
-        read(at, at + bytes(count, n))
-        pack(to, W, panel, at, bytes(n, 1), 4, count, n)
-      } else {
-        copyChunk(src + bytes(k, lanes) + bytes(lane, 1), bytes(lanes, 1), n, count, rounding)
-        if (block) fake_quantize_columns(at, at, n, count, block, MANY, man, emin, emax, max, choices, 0, blocks)
-        read(at, at + bytes(count, n))
-        pack(to, W, panel, at, 4, bytes(count, 1), count, n)
-      }
-      allBits |= bits
-      most = most > largest ? most : largest
-      least = least < smallest ? least : smallest
+  const W = side ? tileColumns : tileRows, panel = bytes(K, W), panels = packed + header(K, chunk)
+  prepare(man, emin, emax, max, choices)
+  for (let item = begin; item < end; item++) clear_words(packed + (<usize>item << 4))
+  if (block != 0 && is_known()) {
+    // Source rows are read in long runs: few lanes and all of k, or many lanes of one chunk after the other.
+    const step = along ? leastCommon(W, 8) : group(MANY, W), outer = along ? lanes : (end - begin) * chunk, inner = along ? (end - begin) * chunk : lanes
+    for (let i = 0; i < outer; i += along ? step : chunk) for (let j = 0; j < inner; j += along ? chunk : step) {
+      const k = begin * chunk + (along ? j : i)
+      start_words()
+      quantizedLanes(panels, W, panel, step, src, lanes, K, along != 0, along ? i : j, k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
+      merge_words(packed + (<usize>(k / chunk) << 4))
     }
-    const words = packed + (<usize>item << 4)
-    store<u32>(words, allBits)
-    store<u32>(words, most, 4)
-    store<u32>(words, least, 8)
+    return
+  }
+  for (let item = begin; item < end; item++) {
+    const k = item * chunk
+    start_words()
+    anyChunk(panels, W, panel, src, lanes, K, along != 0, k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
+    merge_words(packed + (<usize>item << 4))
   }
 }
