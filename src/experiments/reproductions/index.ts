@@ -12,6 +12,7 @@ import { reproduction as noLayerNorm } from './r09-no-layer-norm.ts'
 import { reproduction as phaseDiagram } from './r10-phase-diagram.ts'
 import { reproduction as interventions } from './r11-interventions.ts'
 import { reproduction as languageModel } from './r12-language-model.ts'
+import { reproduction as blockSize } from './r13-block-size.ts'
 import { reproduction as languageModelDrift } from './r14-language-model-drift.ts'
 import { reproduction as scalingLaw } from './r15-scaling-law.ts'
 import { reproduction as spikeOnset } from './r16-spike-onset.ts'
@@ -30,6 +31,6 @@ import { reproduction as sketchedRegression } from './sketched-regression.ts'
 
 export const reproductions: readonly Reproduction[] = [
   codeGeometry, clamping, activationOverflow, layerNormClustering, layerNormBias, gradientTrajectories, geluDivergence,
-  activations, noLayerNorm, phaseDiagram, interventions, languageModel, languageModelDrift, scalingLaw, spikeOnset, scaleRounding, exponentBump, stochasticRounding, nvfp4, sqrt3Rule,
+  activations, noLayerNorm, phaseDiagram, interventions, languageModel, blockSize, languageModelDrift, scalingLaw, spikeOnset, scaleRounding, exponentBump, stochasticRounding, nvfp4, sqrt3Rule,
   overflowOrLayerNorm, bumpInTraining, scaleRuleInTraining, fp4Gradients, sketchedRegression, dimensionFree, precisionSchedule,
 ]
