@@ -5,7 +5,7 @@ import { parse, wholeNumber } from './arguments.ts'
 export const help = `usage: blockscale watch RUN|SWEEP [--port N] [--host ADDRESS]
 
 Serves a page that follows a run, or the runs of a sweep, while they go on, and prints its address. It only reads: the run does not notice. Run, page and
-this command may stop and come back in any order; a run's folder may even appear later. Ctrl-C ends it.
+this command may stop and come back in any order; the folder may even appear later. Ctrl-C ends it.
 
   --port N         default 8321; 0 for any free one
   --host ADDRESS   default 127.0.0.1, this machine only; there is no password, so think before giving another

@@ -108,7 +108,7 @@ function follow(): void {
   current?.close()
   reset()
   if (isSweep && !location.hash) return
-  current = listen(isSweep ? `/events?run=${location.hash.slice(1)}` : '/events', { points: extend, state: showState, problem })
+  current = listen(isSweep ? `/events?run=${location.hash.slice(1)}` : '/events', { points: extend, state: showState, problem, reload: () => { location.reload() } })
   for (const row of document.querySelectorAll<HTMLElement>('#runs tbody tr')) row.ariaCurrent = String(row.dataset.hash === location.hash.slice(1))
 }
 

@@ -29,17 +29,16 @@ export type SweepEvent = { index: number, name: string, hash: string, state: str
 
 export interface LiveServer { readonly url: string, close(): Promise<void> }
 
-/** Serve `source`, the folder of a run (which need not exist yet) or of a sweep. `port` 0: any free one. Throws UsageError if the port is taken. */
+/** Serve `source`, the folder of a run or of a sweep, which need not exist yet. `port` 0: any free one. Throws UsageError if the port is taken. */
 export async function serveLive(source: string, { port = 0, host = '127.0.0.1' } = {}): Promise<LiveServer> {
   const folder = resolve(source)
-  const sweep = existsSync(join(folder, 'sweep.json')) ? SweepFolder.open(folder) : null
-  const page = livePage(basename(folder), sweep !== null)
+  let opened = findSweep(folder)
   const loopback = host === '127.0.0.1' || host === '::1' || host === 'localhost'
   const server: Server = createServer((request, response) => {
     const refusal = refuse(request, loopback)
     if (refusal) { response.writeHead(refusal.code).end(`${refusal.reason}\n`); return }
-    const url = new URL(request.url ?? '/', 'http://localhost')
-    if (url.pathname === '/') response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }).end(page)
+    const url = new URL(request.url ?? '/', 'http://localhost'), sweep = opened ??= findSweep(folder)
+    if (url.pathname === '/') response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }).end(livePage(basename(folder), sweep !== null))
     else if (url.pathname === '/events') {
       const hash = url.searchParams.get('run')
       const entry = sweep?.entries.find(e => e.hash === hash)
@@ -58,6 +57,8 @@ export async function serveLive(source: string, { port = 0, host = '127.0.0.1' }
     close: () => new Promise(done => { server.close(() => done()); server.closeAllConnections() }),
   }
 }
+
+const findSweep = (folder: string): SweepFolder | null => existsSync(join(folder, 'sweep.json')) ? SweepFolder.open(folder) : null
 
 function refuse(request: IncomingMessage, loopback: boolean): { code: number, reason: string } | null {
   if (request.method !== 'GET') return { code: 405, reason: 'only GET' }
@@ -93,6 +94,8 @@ function runSource(folder: string, name: string): Source {
   let config: RunConfig | null = null, first = true, sent = '', step = 0
   const durations: number[] = []
   return send => {
+    // What was awaited turns out to be a sweep: the page loads itself anew.
+    if (!config && existsSync(join(folder, 'sweep.json'))) send('reload', null)
     if (!config && existsSync(join(folder, 'config.json'))) config = readRunFile(folder).config
     const { rows, restarted } = tail.read(BYTES_PER_LOOK)
     if (restarted) { step = 0; durations.length = 0 }

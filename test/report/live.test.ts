@@ -142,12 +142,13 @@ describe.skipIf(why !== '')(`page in headless Chromium${why}`, () => {
 
   it('follows a sweep and the run chosen in it', async () => {
     const text = 'extends: tiny\ngrid: { optimizer.lr: [1e-3, 1e-2] }'
+    const { url, stop } = await watch(join(folder, 'sweep')) // before the sweep exists
+    await page.goto(url)
+    await page.waitForFunction(() => document.getElementById('status')!.textContent!.startsWith('waiting'))
     const sweep = SweepFolder.create(join(folder, 'sweep'), text, manifest(parseSweep(text, 's')))
     run = sweep.runFolder(sweep.entry(1))
     writeRun(steps(1, 30))
-    const { url, stop } = await watch(sweep.folder)
-    await page.goto(url)
-    await page.waitForSelector('#runs tbody tr')
+    await page.waitForFunction(() => document.querySelectorAll('#runs tbody tr')[1]?.textContent!.includes('30'))
     expect(await page.$$eval('#runs tbody tr', rows => rows.map(r => r.textContent))).toEqual(['optimizer.lr=0.001pending––', `optimizer.lr=0.01pending30${(1 / 30).toPrecision(4)}`])
     await page.click(`#runs tr[data-hash="${sweep.entry(1).hash}"]`)
     await atStep(30)
