@@ -5,6 +5,8 @@
 // there is one: in ST-FDPA a scale does nothing else. Zero: significand 0 and an exponent below every alignment. Inf and NaN: significand +-1 and
 // an exponent above every finite one; steps that hold one are flagged, so the fast loops never meet them.
 
+import { scratch } from './scratch'
+
 export const ZERO_EXP: i32 = -8192
 export const INF_EXP: i32 = 8192
 export const NAN_EXP: i32 = 16384
@@ -48,6 +50,31 @@ function normalized(w: i32, man_bits: i32): i32 {
   return word(wordExp(w) - shift, sig << shift)
 }
 
+/** The words of all codes of a byte, in scratch. */
+function fill_table(exp_bits: i32, man_bits: i32, bias: i32, specials: i32): void {
+  for (let code: u32 = 0; code < 256; code++) store<i32>(scratch + (<usize>code << 2), decode_word(code, exp_bits, man_bits, bias, specials))
+}
+
+const FIRST_SPECIAL = memory.data<i32>([INF_EXP << 16, INF_EXP << 16, INF_EXP << 16, INF_EXP << 16])
+
+/** `count` codes, a multiple of 4, by the table; `scale` is added to the exponents. Returns whether an Inf or NaN is among them. */
+function decode_bytes(to: usize, codes: usize, count: i32, scale: i32): i32 {
+  const shift = i32x4.splat(scale << 16), zero = i32x4.splat(0), first = v128.load(FIRST_SPECIAL)
+  let special = zero
+  for (const end = codes + <usize>count; codes != end; codes += 4, to += 16) {
+    const four = load<u32>(codes)
+    let w = v128.load32_zero(scratch + <usize>((four & 255) << 2))
+    w = v128.load32_lane(scratch + <usize>((four >> 6) & 0x3fc), w, 1)
+    w = v128.load32_lane(scratch + <usize>((four >> 14) & 0x3fc), w, 2)
+    w = v128.load32_lane(scratch + <usize>((four >> 22) & 0x3fc), w, 3)
+    const odd = i32x4.ge_s(w, first)
+    special = v128.or(special, odd)
+    const fixed = v128.or(odd, i32x4.eq(i32x4.shl(w, 16), zero)) // Inf, NaN and zeros keep their exponents
+    v128.store(to, i32x4.add(w, v128.andnot(shift, fixed)))
+  }
+  return <i32>v128.any_true(special)
+}
+
 /**
  * Decode rows of codes. words[rows, stride] and flags[rows, stride / step] (1 where a step holds Inf or NaN); stride = K rounded up to whole steps, filled
  * with zeros. codes[rows, K], `code_bytes` (1, 2, 4) each; of 4-byte codes (float32 words holding tf32) the low 13 bits are dropped. scales: E8M0 bytes
@@ -56,12 +83,21 @@ function normalized(w: i32, man_bits: i32): i32 {
 export function mma_decode(words: usize, flags: usize, codes: usize, scales: usize, K: i32, stride: i32, step: i32, block: i32, split: i32,
   code_bytes: i32, exp_bits: i32, man_bits: i32, bias: i32, specials: i32, begin: i32, end: i32): void {
   const blocks = (K + block - 1) / block
+  const quick = code_bytes == 1 && !split && step <= block && !(step & 3)
+  if (quick) fill_table(exp_bits, man_bits, bias, specials)
   for (let row = begin; row < end; row++) {
     const from = codes + <usize>row * <usize>K * <usize>code_bytes
     const to = words + (<usize>row * <usize>stride << 2)
     const flagRow = flags + <usize>row * <usize>(stride / step)
     for (let k0 = 0; k0 < stride; k0 += step) {
       let special = 0
+      if (quick && k0 + step <= K) {
+        const scale = scales ? <i32>load<u8>(scales + <usize>row * <usize>blocks + <usize>(k0 / block)) : 127
+        if (scale != 255) {
+          store<u8>(flagRow + <usize>(k0 / step), <u8>decode_bytes(to + (<usize>k0 << 2), from + <usize>k0, step, scale - 127))
+          continue
+        }
+      }
       for (let i = 0; i < step; i++) {
         const k = k0 + i
         let w = word(ZERO_EXP, 0)

@@ -1,131 +1,54 @@
-// Truncated fused dot-product-add (T-FDPA, ST-FDPA) at the speed of a GEMM in f64, with the bits of mma_fdpa, for units whose accumulator is f32 rounded toward zero.
+// Truncated fused dot-product-add (T-FDPA, ST-FDPA) at nearly the speed of a GEMM, with the bits of mma_fdpa, for units whose accumulator is f32 rounded toward zero.
 //
 // A step cuts every term toward zero at 2^(E - F), adds exactly, and keeps 24 bits. E is at most max(H, exponent of c), where H, the largest exponent of the row's
 // operand plus that of the column's, bounds the products' exponents; and every product is a multiple of 2^L, with L the sum of the two operands' least last bits. So
-//   |c| >= 2^(H - F + 23)              says that nothing of c is cut,
+//   |c| >= t = 2^(H - F + 23)          says that nothing of c is cut,
 //   |c| and 2^H below 2^(L + F + 1)    says that nothing of a product is cut,
-// and then d = RZ(c + sum of products) with a sum that fits f64 exactly (at most F + 9 bits), and RZ is a mask. The two conditions are checked in every lane. In a lane
-// that fails one, E is computed (repair); few products are cut even then, and what is cut is cut term by term.
+// and then d = RZ(c + sum of products) with a sum that fits f64 exactly (at most F + 9 bits), and RZ is a mask. A smaller c may be cut: by less than a multiple of
+// 2^(E - F), which shows in a sum of its own sign and at least t only below the last bit that is kept. That is the first condition's other half,
+//   c d >= t max(|c|, t / 2^8),        where t / 2^8 (or more) keeps c + sum within 53 bits (|d| < 2^10 t, so |c| > 2^-18 t).
+// The conditions are checked in every lane. In a lane that fails, E is computed (repair); few products are cut even then, and what is cut is cut term by term.
 // A step that holds an Inf or NaN, or whose magnitudes could leave the f32 range, goes through the plain kernel. The floor of E cannot show: 2^(floor - F) is below
 // 2^-149, of which every term is a multiple here.
+//
+// The sums are computed in f64, or, where significands are of at most four bits (FP8, FP6, FP4 elements), in integers: see mma-sums-pack.ts.
+import { wordExp, wordSig } from './mma-operand'
 import { fdpa_full_step } from './mma-fdpa'
 import { isSpecial, nanBits } from './mma-round'
-import { dot_f64_4x8 } from './mma-tiles'
+import { COLUMNS, HIGH, LAST_AT, LOW, LOW_AT, NONE, ROWS, SPECIAL, SPREAD, UNIT_AT, WIDEST_PAIR, WIDEST_WHOLE, factorsAt, infoAt, largest, panelBytes, partAt, pow2 } from './mma-sums-pack'
+import { dot_4x8, dot_f64_4x8 } from './mma-tiles'
 import { scratch } from './scratch'
 
-/** Rows of a panel of A, columns of a panel of B. */
-const ROWS: i32 = 4, COLUMNS: i32 = 8
 /** Panels of A in one item: 64 rows. */
 const TALL: i32 = 16
 /** Products along k done for one tile before the next: a panel of B of that length stays in the first-level cache. */
 const DEPTH: i32 = 256
 
-/**
- * A panel of `width` rows, one step: f64 values [step][width]; f64 2^H and 2^L of each row; i16 exponents of last bits [width][at least 8];
- * then four i32: holds Inf or NaN, largest H, least L.
- */
-// @ts-ignore: decorator
-@inline
-function panelBytes(width: i32, step: i32): usize { return <usize>((8 * step + 16 + 2 * max(step, 8)) * width + 16) }
-const SPECIAL: usize = 0, HIGH: usize = 4, LOW: usize = 8
-/** L of zeros, minus their H. Sums of two fit i16. */
-const NONE: i32 = 8192
-
-/** 2^n. */
-// @ts-ignore: decorator
-@inline
-function pow2(n: i32): f64 { return reinterpret<f64>(<u64>(n + 1023) << 52) }
 /** floor(log2 |x|) of a normal f64. */
 // @ts-ignore: decorator
 @inline
 function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 1023 }
 
-/** Scratch: sums and the lanes to repair of a tile; for each tile of an item two sets of accumulators (f64) and its state. */
-const SUMS_AT: usize = 0, FAILED_AT: usize = 256, ANY_AT: usize = 512
-const TILES_AT: usize = 1024, SET: usize = 256, TILE: usize = 512
+/** Scratch: sums, lanes to repair, integer sums of a tile; for each tile of an item two sets of accumulators (f64) and its state. */
+const SUMS_AT: usize = 0, FAILED_AT: usize = 256, ANY_AT: usize = 512, INTEGERS_AT: usize = 1024
+const TILES_AT: usize = 2048, SET: usize = 256, TILE: usize = 512
 const STATE_AT: usize = TILES_AT + <usize>TALL * TILE
-
-/** What rows beyond the matrix are packed from. */
-const ZEROS_AT: usize = STATE_AT + 1024
-
-/** Panels of `width` rows (4 for A, 8 for B) from the words and flags of mma_decode, [rows, stride] and [rows, stride / step]. Items: panels. */
-export function mma_pack_sums(packed: usize, words: usize, flags: usize, rows: i32, stride: i32, step: i32, man_bits: i32, width: i32, begin: i32, end: i32): void {
-  const steps = stride / step, lastBits = <usize>max(step, 8) << 1
-  const zero = i32x4.splat(0), none = i32x4.splat(NONE), bias = i32x4.splat(1023 - man_bits), man = i32x4.splat(man_bits)
-  for (let k = 0; k < step; k++) store<i32>(scratch + ZEROS_AT + (<usize>k << 2), -NONE << 16)
-  for (let panel = begin; panel < end; panel++) {
-    for (let s = 0; s < steps; s++) {
-      const to = packed + <usize>(panel * steps + s) * panelBytes(width, step)
-      const factors = to + <usize>(8 * step * width), lasts = factors + <usize>(16 * width), info = lasts + <usize>width * lastBits
-      let special = 0, tileHigh = -NONE, tileLow = NONE
-      for (let r = 0; r < width; r++) {
-        const row = panel * width + r
-        let from = scratch + ZEROS_AT
-        if (row < rows) {
-          from = words + (<usize>(row * stride + s * step) << 2)
-          special |= <i32>load<u8>(flags + <usize>(row * steps + s))
-        }
-        let high = i32x4.neg(none), low = none
-        let value = to + (<usize>r << 3), last = lasts + <usize>r * lastBits
-        const valueEnd = value + <usize>(8 * step * width)
-        if (step < 8) v128.store(last, i16x8.splat(<i16>NONE))
-        do {
-          const w = v128.load(from), exp = i32x4.shr_s(w, 16), sig = i32x4.shr_s(i32x4.shl(w, 16), 16)
-          // The last bit's exponent: that of sig & -sig as a float. Zeros have none.
-          const bit = i32x4.shr_s(f32x4.convert_i32x4_s(v128.and(sig, i32x4.neg(sig))), 23)
-          const lastBit = v128.bitselect(none, i32x4.add(i32x4.sub(exp, man), i32x4.sub(bit, i32x4.splat(127))), i32x4.eq(sig, zero))
-          high = i32x4.max_s(high, exp)
-          low = i32x4.min_s(low, lastBit)
-          v128.store64_lane(last, i16x8.narrow_i32x4_s(lastBit, lastBit), 0)
-          const field = i32x4.max_s(i32x4.add(exp, bias), zero) // 2^(exp - man_bits); 0 for a zero
-          const x = f64x2.mul(f64x2.convert_low_i32x4_s(sig), i64x2.shl(i64x2.extend_low_i32x4_u(field), 52))
-          const y = f64x2.mul(f64x2.convert_low_i32x4_s(v128.shuffle<i32>(sig, sig, 2, 3, 0, 1)), i64x2.shl(i64x2.extend_high_i32x4_u(field), 52))
-          v128.store64_lane(value, x, 0)
-          value += <usize>width << 3
-          v128.store64_lane(value, x, 1)
-          value += <usize>width << 3
-          v128.store64_lane(value, y, 0)
-          value += <usize>width << 3
-          v128.store64_lane(value, y, 1)
-          value += <usize>width << 3
-          from += 16
-          last += 8
-        } while (value != valueEnd)
-        const h = largest(high), l = -largest(i32x4.neg(low))
-        tileHigh = max(tileHigh, h)
-        tileLow = min(tileLow, l)
-        store<f64>(factors + (<usize>r << 3), h == -NONE ? 0 : pow2(h))
-        store<f64>(factors + (<usize>(width + r) << 3), l == NONE ? pow2(500) : pow2(l))
-      }
-      store<i32>(info, special, SPECIAL)
-      store<i32>(info, tileHigh, HIGH)
-      store<i32>(info, tileLow, LOW)
-    }
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function largest(x: v128): i32 {
-  x = i32x4.max_s(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1))
-  return max(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1))
-}
 
 /** The operands as mma_decode left them, for the lanes that need more than sums; and the unit. */
 let wordsA: usize = 0, flagsA: usize = 0, wordsB: usize = 0, flagsB: usize = 0
-let rowsA: i32 = 0, rowsB: i32 = 0, rowStride: i32 = 0, stepLength: i32 = 0, fractionBits: i32 = 0, pointBits: i32 = 0, floorExp: i32 = 0
+let rowsA: i32 = 0, rowsB: i32 = 0, rowStride: i32 = 0, stepLength: i32 = 0, fractionBits: i32 = 0, pointBits: i32 = 0, floorExp: i32 = 0, inIntegers: bool = false
 
 /**
  * T-FDPA and ST-FDPA over the panels of mma_pack_sums, with the bits of mma_fdpa and rounding 0 (RZ to f32). d[M, N] = chain of the steps first..last from c[M, N]
  * (0: from +0), bits of f32. a, b and their flags: what the panels were made of. Items: blocks of 64 rows by 8 columns, all columns of the first rows first.
  */
 export function mma_sums(d: usize, c: usize, a_packed: usize, b_packed: usize, a: usize, a_flags: usize, b: usize, b_flags: usize, M: i32, N: i32, stride: i32,
-  step: i32, first: i32, last: i32, point: i32, fraction: i32, floor: i32, begin: i32, end: i32): void {
+  step: i32, first: i32, last: i32, point: i32, fraction: i32, floor: i32, integers: i32, begin: i32, end: i32): void {
   wordsA = a; flagsA = a_flags; wordsB = b; flagsB = b_flags
-  rowsA = M; rowsB = N; rowStride = stride; stepLength = step; fractionBits = fraction; pointBits = point; floorExp = floor
+  rowsA = M; rowsB = N; rowStride = stride; stepLength = step; fractionBits = fraction; pointBits = point; floorExp = floor; inIntegers = integers != 0
   const steps = stride / step, depth = DEPTH / step
   const columns = (N + COLUMNS - 1) / COLUMNS
-  const bytesA = panelBytes(ROWS, step), bytesB = panelBytes(COLUMNS, step)
+  const bytesA = panelBytes(ROWS, step, inIntegers), bytesB = panelBytes(COLUMNS, step, inIntegers)
   for (let item = begin; item < end; item++) {
     const panel0 = item / columns * TALL, column = item % columns
     const panels = min(TALL, (M + ROWS - 1) / ROWS - panel0)
@@ -157,40 +80,108 @@ function tileAt(t: i32): usize { return scratch + TILES_AT + <usize>t * TILE }
 function run(t: i32, pa: usize, pb: usize, row: i32, column: i32, s: i32): void {
   const at = state(t), step = stepLength
   const old = <usize>load<i32>(at), from = tileAt(t) + old, to = tileAt(t) + SET - old
-  const fa = pa + <usize>(8 * step * ROWS), fb = pb + <usize>(8 * step * COLUMNS)
-  const infoA = fa + <usize>((16 + 2 * max(step, 8)) * ROWS), infoB = fb + <usize>((16 + 2 * max(step, 8)) * COLUMNS)
+  const infoA = pa + infoAt(ROWS, step, inIntegers), infoB = pb + infoAt(COLUMNS, step, inIntegers)
   store<i32>(at, <i32>(SET - old))
   // Sums stay below 2^(H + 7), accumulators below 2^(L + F + 1) or repaired, results above 2^-149 or exact.
-  if (load<i32>(infoA, SPECIAL) | load<i32>(infoB, SPECIAL) | load<i32>(at, 4) || load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH) > 100 || load<i32>(infoA, LOW) + load<i32>(infoB, LOW) < -149) {
+  if (load<i32>(infoA, SPECIAL) | load<i32>(infoB, SPECIAL) | load<i32>(at, 4) || load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH) > 100 || load<i32>(infoA, LOW) + load<i32>(infoB, LOW) < -149
+    || max(load<i32>(infoA, SPREAD), load<i32>(infoB, SPREAD)) == NONE) {
     plain(t, from, to, row, column, s)
     return
   }
-  dot_f64_4x8(step, pa, pb, scratch + SUMS_AT)
-  finish(fa, fb, from, to, load<i32>(at, 8) ? 0 : pow2(23 - fractionBits), pow2(fractionBits + 1))
+  const fa = pa + factorsAt(ROWS, step, inIntegers), fb = pb + factorsAt(COLUMNS, step, inIntegers)
+  if (inIntegers) integer_sums(step, pa, pb, load<i32>(infoA, SPREAD), load<i32>(infoB, SPREAD), fa, fb)
+  else dot_f64_4x8(step, pa, pb, scratch + SUMS_AT)
+  const least = load<i32>(at, 8) ? 0 : pow2(23 - fractionBits)
+  finish(fa, fb, from, to, least, pow2(fractionBits + 1), least * pow2(max(load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH), -900) - 8))
   store<i32>(at, 0, 8)
-  if (v128.any_true(v128.or(v128.load(scratch + ANY_AT), v128.load(scratch + ANY_AT, 16)))) repair(at, fa, fb, from, to, row, column, s)
+  if (v128.any_true(v128.or(v128.load(scratch + ANY_AT), v128.load(scratch + ANY_AT, 16)))) repair(at, pa, pb, fa, fb, from, to, row, column, s)
 }
 
-/** Masks: the 24 leading bits of an f64; all but its sign. */
-const KEEP = memory.data<i64>([-0x20000000, -0x20000000, 0x7fffffffffffffff, 0x7fffffffffffffff])
+/** The sums of a tile from integers: one product of whole numbers, or two or four of parts. */
+function integer_sums(step: i32, pa: usize, pb: usize, spreadA: i32, spreadB: i32, fa: usize, fb: usize): void {
+  const pairs = step >> 1, to = scratch + INTEGERS_AT
+  const lowA = pa + partAt(ROWS, step, 1), highA = pa + partAt(ROWS, step, 2), lowB = pb + partAt(COLUMNS, step, 1), highB = pb + partAt(COLUMNS, step, 2)
+  if (spreadA <= WIDEST_WHOLE && spreadB <= WIDEST_WHOLE && spreadA + spreadB <= WIDEST_PAIR) {
+    dot_4x8(pairs, pa, pb, to)
+    scale_sums(1, 1, fa, fb)
+  } else if (spreadB <= WIDEST_WHOLE) {
+    dot_4x8(pairs, lowA, pb, to)
+    dot_4x8(pairs, highA, pb, to + 128)
+    scale_sums(2, 256, fa, fb)
+  } else {
+    dot_4x8(pairs, lowA, lowB, to)
+    dot_4x8(pairs, lowA, highB, to + 128)
+    dot_4x8(pairs, highA, lowB, to + 256)
+    dot_4x8(pairs, highA, highB, to + 384)
+    // The middle ones have the same weight, and fit i32 together: parts are below 2^11.
+    for (let p = to; p < to + 128; p += 32) {
+      const x = i32x4.add(v128.load(p, 128), v128.load(p, 256)), y = i32x4.add(v128.load(p, 144), v128.load(p, 272))
+      v128.store(p, x, 128)
+      v128.store(p, y, 144)
+      const z = v128.load(p, 384), w = v128.load(p, 400)
+      v128.store(p, z, 256)
+      v128.store(p, w, 272)
+    }
+    scale_sums(3, 256, fa, fb)
+  }
+}
 
-/** to = RZ(from + sums), and at FAILED_AT which lanes fail a condition; their union at ANY_AT. `least` and `most`: the conditions' constants, 2^(23 - F) and 2^(F + 1). */
-function finish(fa: usize, fb: usize, from: usize, to: usize, least: f64, most: f64): void {
-  const keep = v128.load(KEEP), magnitude = v128.load(KEEP, 16)
+/** SUMS = units of row and column times the `count` integers of a lane, each `weight` times the one before. */
+function scale_sums(count: i32, weight: f64, fa: usize, fb: usize): void {
+  let to = scratch + SUMS_AT, from = scratch + INTEGERS_AT
+  const w = f64x2.splat(weight), w2 = f64x2.splat(weight * weight)
+  for (let r = 0; r < ROWS; r++) {
+    const unit = f64x2.splat(load<f64>(fa, UNIT_AT * ROWS))
+    const end = to + 64
+    do {
+      const s = v128.load(from)
+      let x = f64x2.convert_low_i32x4_s(s), y = f64x2.convert_low_i32x4_s(v128.shuffle<i32>(s, s, 2, 3, 0, 1))
+      if (count > 1) {
+        const t = v128.load(from, 128)
+        x = f64x2.add(x, f64x2.mul(f64x2.convert_low_i32x4_s(t), w))
+        y = f64x2.add(y, f64x2.mul(f64x2.convert_low_i32x4_s(v128.shuffle<i32>(t, t, 2, 3, 0, 1)), w))
+        if (count > 2) {
+          const u = v128.load(from, 256)
+          x = f64x2.add(x, f64x2.mul(f64x2.convert_low_i32x4_s(u), w2))
+          y = f64x2.add(y, f64x2.mul(f64x2.convert_low_i32x4_s(v128.shuffle<i32>(u, u, 2, 3, 0, 1)), w2))
+        }
+      }
+      const x0 = f64x2.mul(f64x2.mul(x, v128.load(fb, UNIT_AT * COLUMNS)), unit), x1 = f64x2.mul(f64x2.mul(y, v128.load(fb, UNIT_AT * COLUMNS + 16)), unit)
+      v128.store(to, x0)
+      v128.store(to, x1, 16)
+      from += 16
+      fb += 32
+      to += 32
+    } while (to != end)
+    fb -= 64
+    fa += 8
+  }
+}
+
+/** The 24 leading bits of an f64. */
+const KEEP = memory.data<i64>([-0x20000000, -0x20000000])
+
+/** to = RZ(from + sums), and at FAILED_AT which lanes fail a condition; their union at ANY_AT. `least` and `most`: the conditions' constants,
+ * 2^(23 - F) (or 0: all c are 0) and 2^(F + 1); `guard`: the largest t / 2^8. */
+function finish(fa: usize, fb: usize, from: usize, to: usize, least: f64, most: f64, guard: f64): void {
+  const keep = v128.load(KEEP), g = f64x2.splat(guard)
   let any0 = i64x2.splat(0), any1 = any0
   let sums = scratch + SUMS_AT, failed = scratch + FAILED_AT
   for (let r = 0; r < ROWS; r++) {
-    const high = load<f64>(fa), top = f64x2.splat(high), leastTop = f64x2.splat(high * least), low = f64x2.splat(load<f64>(fa, 8 * ROWS) * most)
+    const high = load<f64>(fa), top = f64x2.splat(high), limit = f64x2.splat(high * least), low = f64x2.splat(load<f64>(fa, LOW_AT * ROWS) * most)
     const end = to + 64
     do {
       const c0 = v128.load(from), c1 = v128.load(from, 16)
       const d0 = v128.and(f64x2.add(c0, v128.load(sums)), keep)
       const d1 = v128.and(f64x2.add(c1, v128.load(sums, 16)), keep)
       const h0 = v128.load(fb), h1 = v128.load(fb, 16)
-      const a0 = v128.and(c0, magnitude), a1 = v128.and(c1, magnitude)
-      const l0 = f64x2.mul(v128.load(fb, 8 * COLUMNS), low), l1 = f64x2.mul(v128.load(fb, 8 * COLUMNS + 16), low)
-      const x0 = v128.or(f64x2.lt(a0, f64x2.mul(h0, leastTop)), f64x2.le(l0, f64x2.pmax(a0, f64x2.mul(h0, top))))
-      const x1 = v128.or(f64x2.lt(a1, f64x2.mul(h1, leastTop)), f64x2.le(l1, f64x2.pmax(a1, f64x2.mul(h1, top))))
+      const a0 = f64x2.abs(c0), a1 = f64x2.abs(c1)
+      const t0 = f64x2.mul(h0, limit), t1 = f64x2.mul(h1, limit)
+      const cut0 = v128.and(f64x2.lt(a0, t0), f64x2.lt(f64x2.mul(c0, d0), f64x2.mul(t0, f64x2.pmax(a0, g))))
+      const cut1 = v128.and(f64x2.lt(a1, t1), f64x2.lt(f64x2.mul(c1, d1), f64x2.mul(t1, f64x2.pmax(a1, g))))
+      const l0 = f64x2.mul(v128.load(fb, LOW_AT * COLUMNS), low), l1 = f64x2.mul(v128.load(fb, LOW_AT * COLUMNS + 16), low)
+      const x0 = v128.or(cut0, f64x2.le(l0, f64x2.pmax(a0, f64x2.mul(h0, top))))
+      const x1 = v128.or(cut1, f64x2.le(l1, f64x2.pmax(a1, f64x2.mul(h1, top))))
       any0 = v128.or(any0, x0)
       any1 = v128.or(any1, x1)
       v128.store(to, d0)
@@ -210,47 +201,44 @@ function finish(fa: usize, fb: usize, from: usize, to: usize, least: f64, most: 
   v128.store(scratch + ANY_AT, any1, 16)
 }
 
-/** The failed lanes of a step again, from E. */
-function repair(at: usize, fa: usize, fb: usize, from: usize, to: usize, row: i32, column: i32, s: i32): void {
-  const lanes = scratch + FAILED_AT
-  for (let lane = 0; lane < ROWS * COLUMNS; lane += 2) {
-    let bits = i64x2.bitmask(v128.load(lanes + (<usize>lane << 3)))
-    if (!bits) continue
-    if (bits & 1) repair_lane(at, fa, fb, from, to, row, column, s, lane)
-    if (bits & 2) repair_lane(at, fa, fb, from, to, row, column, s, lane + 1)
-  }
+/** Sixteen lanes' masks as bits. */
+// @ts-ignore: decorator
+@inline
+function maskBits(p: usize): i32 {
+  const a = v128.shuffle<i32>(v128.load(p), v128.load(p, 16), 0, 2, 4, 6), b = v128.shuffle<i32>(v128.load(p, 32), v128.load(p, 48), 0, 2, 4, 6)
+  const c = v128.shuffle<i32>(v128.load(p, 64), v128.load(p, 80), 0, 2, 4, 6), d = v128.shuffle<i32>(v128.load(p, 96), v128.load(p, 112), 0, 2, 4, 6)
+  return i8x16.bitmask(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)))
 }
 
-function repair_lane(at: usize, fa: usize, fb: usize, from: usize, to: usize, row: i32, column: i32, s: i32, lane: i32): void {
-  const r = <usize>(lane / COLUMNS), j = <usize>(lane % COLUMNS), step = stepLength
-  const high = load<f64>(fa + (r << 3)) * load<f64>(fb + (j << 3)), low = load<f64>(fa + (r << 3), 8 * ROWS) * load<f64>(fb + (j << 3), 8 * COLUMNS)
-  if (high == 0) return // products of zeros: RZ(c + 0) = c
-  const c = load<f64>(from + (<usize>lane << 3))
-  let E = c != 0 ? max(log2(c), -126) : -NONE
-  if (E < log2(high)) {
-    const k = s * step
-    E = max(E, top_exponent(wordsA + (<usize>((row + <i32>r) * rowStride + k) << 2), wordsB + (<usize>((column + <i32>j) * rowStride + k) << 2), step))
-  }
-  const cut = E - fractionBits, unit = pow2(cut)
-  let sum = load<f64>(scratch + SUMS_AT + (<usize>lane << 3))
-  // Is a product cut? Beyond 45 binades the sum need not be exact in f64 either.
-  if (low < unit) {
-    const last = <usize>max(step, 8) << 1
-    if (high > low * pow2(45) || any_below(fa + 16 * ROWS + r * last, fb + 16 * COLUMNS + j * last, last, cut)) {
-      sum = cut_sum(fa - <usize>(8 * step * ROWS) + (r << 3), fb - <usize>(8 * step * COLUMNS) + (j << 3), step, pow2(-cut)) * unit
+/** The failed lanes of a step again, from E. */
+function repair(at: usize, pa: usize, pb: usize, fa: usize, fb: usize, from: usize, to: usize, row: i32, column: i32, s: i32): void {
+  const step = stepLength, last = <usize>max(step, 8) << 1
+  const a = wordsA + (<usize>(row * rowStride + s * step) << 2), b = wordsB + (<usize>(column * rowStride + s * step) << 2), stride = <usize>rowStride << 2
+  for (let lanes = maskBits(scratch + FAILED_AT) | maskBits(scratch + FAILED_AT + 128) << 16; lanes; lanes &= lanes - 1) {
+    const lane = ctz(lanes), r = <usize>(lane >> 3), j = <usize>(lane & 7), x = a + r * stride, y = b + j * stride
+    const high = load<f64>(fa + (r << 3)) * load<f64>(fb + (j << 3)), low = load<f64>(fa + (r << 3), LOW_AT * ROWS) * load<f64>(fb + (j << 3), LOW_AT * COLUMNS)
+    if (high == 0) continue // products of zeros: RZ(c + 0) = c
+    const c = load<f64>(from + (<usize>lane << 3))
+    let E = c != 0 ? max(log2(c), -126) : -NONE
+    if (E < log2(high)) E = max(E, top_exponent(x, y, step))
+    const cut = E - fractionBits, unit = pow2(cut)
+    let sum = load<f64>(scratch + SUMS_AT + (<usize>lane << 3))
+    // Is a product cut? Beyond 45 binades the sum need not be exact in f64 either.
+    if (low < unit && (high > low * pow2(45) || any_below(fa + LAST_AT * ROWS + r * last, fb + LAST_AT * COLUMNS + j * last, last, cut))) sum = cut_sum(x, y, step, pointBits + cut) * unit
+    let d = reinterpret<f64>(reinterpret<u64>(trunc(c * pow2(-cut)) * unit + sum) & 0xffffffffe0000000)
+    if (abs(d) >= pow2(128)) {
+      d = copysign<f64>(Infinity, d)
+      store<i32>(at, 1, 4)
     }
+    store<f64>(to + (<usize>lane << 3), d)
   }
-  let d = reinterpret<f64>(reinterpret<u64>(trunc(c * pow2(-cut)) * unit + sum) & 0xffffffffe0000000)
-  if (abs(d) >= pow2(128)) {
-    d = copysign<f64>(Infinity, d)
-    store<i32>(at, 1, 4)
-  }
-  store<f64>(to + (<usize>lane << 3), d)
 }
 
 const HIGH_HALVES = memory.data<i32>([-0x10000, -0x10000, -0x10000, -0x10000])
 
 /** Largest exponent of the products of two rows of words. */
+// @ts-ignore: decorator
+@inline
 function top_exponent(a: usize, b: usize, step: i32): i32 {
   const mask = v128.load(HIGH_HALVES), end = a + (<usize>step << 2)
   let top = i32x4.splat(i32.MIN_VALUE)
@@ -263,6 +251,8 @@ function top_exponent(a: usize, b: usize, step: i32): i32 {
 }
 
 /** Does some product have a bit below 2^cut? a, b: exponents of last bits. */
+// @ts-ignore: decorator
+@inline
 function any_below(a: usize, b: usize, bytes: usize, cut: i32): bool {
   const limit = i16x8.splat(<i16>cut), end = a + bytes
   let any = i16x8.splat(0)
@@ -274,13 +264,12 @@ function any_below(a: usize, b: usize, bytes: usize, cut: i32): bool {
   return v128.any_true(any)
 }
 
-/** The sum of the products in units of 1 / scale, each toward zero. a, b: a row's values in a panel. */
-function cut_sum(a: usize, b: usize, step: i32, scale: f64): f64 {
+/** The sum of the products of two rows of words, in units of 2^(unit - point), each toward zero. */
+function cut_sum(a: usize, b: usize, step: i32, unit: i32): f64 {
   let sum: f64 = 0
-  for (let k = 0; k < step; k++) {
-    sum += trunc(load<f64>(a) * load<f64>(b) * scale)
-    a += 8 * ROWS
-    b += 8 * COLUMNS
+  for (const end = a + (<usize>step << 2); a != end; a += 4, b += 4) {
+    const x = load<i32>(a), y = load<i32>(b), p = wordSig(x) * wordSig(y)
+    if (p) sum += trunc(<f64>p * pow2(wordExp(x) + wordExp(y) - unit))
   }
   return sum
 }

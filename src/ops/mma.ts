@@ -40,6 +40,9 @@ const BLOCK_ROWS = 64
 /** Whether assembly/mma-sums.ts computes this unit. */
 const quickSums = ({ algorithm, rounding }: MmaConfig['model']): boolean => (algorithm === 't-fdpa' || algorithm === 'st-fdpa') && rounding === 'rz-f32'
 
+/** Whether its sums are computed in integers: significands of four bits, exponents of four. */
+const inIntegers = (config: MmaConfig): boolean => ([config.a, config.b] as const).every(f => (formats[f] as FloatFormat).expBits <= 4 && (formats[f] as FloatFormat).manBits <= 3)
+
 /** Bytes as a buffer of the program. */
 const bytes = (p: Program, n: number): Tensor => p.temp(Math.ceil(n / 4))
 
@@ -75,9 +78,9 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
     codeBits(config[side]) / 8, format.expBits, format.manBits, format.bias, specialsCode[format.specials]], rows, grainOf(K))
   let packed: Tensor | null = null
   if (!plain && quickSums(model)) {
-    const width = PANELS['t-fdpa'][side], panels = Math.ceil(rows / width), L = model.length
-    packed = bytes(p, panels * steps * ((8 * L + 16 + 2 * Math.max(L, 8)) * width + 16))
-    p.emit('mma_pack_sums', [packed.ptr, data.ptr, flags.ptr, rows, stride, L, format.manBits, width], panels, grainOf(K * width))
+    const width = PANELS['t-fdpa'][side], panels = Math.ceil(rows / width), L = model.length, integers = inIntegers(config)
+    packed = bytes(p, panels * steps * (((integers ? 6 : 8) * L + 24 + 2 * Math.max(L, 8)) * width + 16))
+    p.emit('mma_pack_sums', [packed.ptr, data.ptr, flags.ptr, rows, stride, L, format.manBits, width, integers ? 1 : 0], panels, grainOf(K * width))
   }
   return { codes, steps, plain: { data, scales: null, flags }, packed }
 }
@@ -99,7 +102,7 @@ export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand,
   const point = (['a', 'b'] as const).reduce((sum, side) => sum + (formats[config[side]] as FloatFormat).manBits, 0)
   if (a.packed && b.packed && a.plain && b.plain) {
     p.emit('mma_sums', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, a.plain.data.ptr, a.plain.flags.ptr, b.plain.data.ptr, b.plain.flags.ptr, M, N, stride, L, from, to,
-      point, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['t-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['t-fdpa'].b * steps * L))
+      point, model.fraction, model.floor, inIntegers(config) ? 1 : 0], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['t-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['t-fdpa'].b * steps * L))
     return
   }
   if (a.packed && b.packed) {
