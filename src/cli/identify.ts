@@ -33,7 +33,7 @@ Says what explains all, and for what comes near which share it explains and a co
   --trans-b          products: B's numbers are stored as [N, K]
   --a-scales, --b-scales ADDRESS, --a-format, --b-format F, --scale F/N, --scale-layout L   products: as for matmul
   --output bf16|f16  products: OUTPUT's U16 are codes of this type
-  --all              products: check every output, however long it takes (else as many rows as 2^32 multiply-adds allow)
+  --all              products: check every output, however long it takes (else as many as 2^30 multiply-adds allow)
   --near N           how many near misses to describe (default 3)
 ${coreHelp}
 

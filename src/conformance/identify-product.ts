@@ -7,7 +7,7 @@ import { formats, type FormatName } from '../numerics/formats.ts'
 import type { Confidence } from '../numerics/mma.ts'
 import { decode, decodeScale, encode } from '../oracle/codec.ts'
 import type { CodedMatrix, Matrix, ScaledMatrix } from '../operands.ts'
-import { areOf, columnsOf, confidenceOf, cutToTf32, isCoded, isScaled, ordersOf, plainOperand, rounded, rowsOf, unitsFor, type KOrder, type ProductOperand } from './product-forms.ts'
+import { areOf, bf16Nearest, columnsOf, confidenceOf, cutToTf32, fp16Nearest, isCoded, isScaled, ordersOf, plainOperand, rounded, rowsOf, unitsFor, type KOrder, type ProductOperand } from './product-forms.ts'
 
 export type { ProductOperand } from './product-forms.ts'
 
@@ -59,7 +59,7 @@ export interface ProductFindings {
 
 /** How long to look. */
 export interface ProductIdentifyOptions {
-  /** Multiply-adds to spend on checking those that explain the sample (default 2^32; Infinity: all outputs). */
+  /** Multiply-adds to spend on checking those that explain the sample (default 2^30; Infinity: all outputs). */
   readonly budget?: number
   /** How many near misses to describe (default 3). */
   readonly near?: number
@@ -84,13 +84,12 @@ interface Epilogue { readonly label: string, readonly round: (word: number) => n
 
 interface Trial extends ProductCandidate { readonly form: Form, readonly k: KOrder, readonly start: boolean, readonly round: Epilogue['round'] }
 
-const SAMPLE = { rows: 4, columns: 24 }
+const SAMPLE = { rows: 4, columns: 16 }
 const isNaNWord = (w: number) => (w & 0x7fffffff) > 0x7f800000
-const bf16Nearest = (w: number) => isNaNWord(w) ? w >>> 16 | 0x40 : w + 0x7fff + (w >>> 16 & 1) >>> 16
-const half = (rounding: 'nearest-even' | 'toward-zero') => (w: number) => encode(formats.fp16, w, { rounding, overflow: rounding === 'nearest-even' ? 'overflow' : 'saturate', nan: 'max' })
+const fp16TowardZero = (w: number) => encode(formats.fp16, w, { rounding: 'toward-zero', overflow: 'saturate', nan: 'max' })
 
 /** Find what explains a product. Throws UsageError for sizes that do not fit. */
-export async function identifyProduct(core: Core, dump: ProductDump, { budget = 2 ** 32, near: keep = 3 }: ProductIdentifyOptions = {}): Promise<ProductFindings> {
+export async function identifyProduct(core: Core, dump: ProductDump, { budget = 2 ** 30, near: keep = 3 }: ProductIdentifyOptions = {}): Promise<ProductFindings> {
   const a = plainOperand('a', dump.a), b = plainOperand('b', dump.b), { out, c } = dump
   if (a.shape.length !== 2 || b.shape.length !== 2) throw new UsageError(`identify: operands of shapes [${a.shape}] and [${b.shape}]; matrices are needed`)
   const [M, K] = a.shape as [number, number], [N, bK] = b.shape as [number, number]
@@ -109,9 +108,9 @@ export async function identifyProduct(core: Core, dump: ProductDump, { budget = 
   if (ranked.length === 0) throw new UsageError('identify: no modelled arithmetic takes these operands')
   ranked.sort((p, q) => q.share - p.share || plainness(p.trial) - plainness(q.trial))
   const perfect = ranked.filter(r => r.share === 1), chosen = perfect.length ? perfect : ranked.slice(0, keep)
-  // As many whole rows as the budget allows, shared by those to check.
-  const groups = grouped(chosen.map(r => r.trial)), rows = spread(M, Math.max(1, Math.min(M, Math.floor((perfect.length ? budget : Math.min(budget, 2 ** 28)) / groups.length / (N * K))))), verdicts: ProductVerdict[] = []
-  const columns = Array.from({ length: N }, (_, j) => j)
+  // As many outputs as the budget allows, shared by those to check; not more columns than rows of A make worth preparing B.
+  const groups = grouped(chosen.map(r => r.trial)), most = Math.max(1, (perfect.length ? budget : Math.min(budget, 2 ** 28)) / groups.length / K)
+  const columns = spread(N, most >= M * N ? N : Math.max(64, Math.floor(2 * Math.sqrt(most)))), rows = spread(M, Math.max(1, Math.floor(most / columns.length))), verdicts: ProductVerdict[] = []
   for (const group of groups) {
     const found = group.map(trial => ({ trial, explained: 0, counterexample: undefined as ProductCounterexample | undefined }))
     for (let at = 0; at < rows.length; at += SLAB) {
@@ -121,7 +120,7 @@ export async function identifyProduct(core: Core, dump: ProductDump, { budget = 
         f.counterexample ??= check.counterexample(words, f.trial)
       }
     }
-    for (const { trial: { form: _, k: __, start: ___, round: ____, ...candidate }, explained, counterexample } of found) verdicts.push({ candidate, checked: rows.length * N, explained, ...counterexample && { counterexample } })
+    for (const { trial: { form: _, k: __, start: ___, round: ____, ...candidate }, explained, counterexample } of found) verdicts.push({ candidate, checked: rows.length * columns.length, explained, ...counterexample && { counterexample } })
   }
   verdicts.sort((p, q) => q.explained - p.explained) // stable: among equals the plainest stays first
   return { outputs: M * N, tried: ranked.length, explanations: verdicts.filter(v => v.explained === v.checked), near: verdicts.filter(v => v.explained < v.checked).slice(0, keep) }
@@ -210,7 +209,7 @@ async function numberForms(make: (a: ProductOperand, b: ProductOperand) => Promi
 function epiloguesOf({ format, codes }: ProductDump['out']): Epilogue[] {
   const bf16: Epilogue[] = [{ label: 'bf16, nearest even', round: bf16Nearest }, { label: 'bf16, cut off', round: w => isNaNWord(w) ? bf16Nearest(w) : w >>> 16 }]
   if (format === 'bf16') return bf16
-  if (format === 'f16') return [{ label: 'f16, nearest even', round: half('nearest-even') }, { label: 'f16, toward zero', round: half('toward-zero') }]
+  if (format === 'f16') return [{ label: 'f16, nearest even', round: fp16Nearest }, { label: 'f16, toward zero', round: fp16TowardZero }]
   const f32: Epilogue = { label: 'f32', round: w => w }
   return codes.every(w => (w & 0xffff) === 0) ? [f32, ...bf16.map(({ label, round }) => ({ label: `${label}, stored as f32`, round: (w: number) => round(w) * 65536 }))] : [f32]
 }

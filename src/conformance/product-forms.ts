@@ -1,9 +1,8 @@
 // How a matrix product may have been computed, as data: in which form the operands entered the unit, which unit or sum took them, and in which order of k. And the
 // operands, cut, permuted and converted as that needs. Both operands have K last.
-import { formats, type FormatName } from '../numerics/formats.ts'
+import type { FormatName } from '../numerics/formats.ts'
 import { mmaConfig, mmaModels, type MmaModel } from '../numerics/mma.ts'
 import { halfCode, scalesOf, unpacked, type CodedMatrix, type Matrix, type ScaledMatrix } from '../operands.ts'
-import { encode } from '../oracle/codec.ts'
 
 /** An operand [rows, K] with one code per array element and plain scales. */
 export type ProductOperand = Matrix | CodedMatrix | ScaledMatrix
@@ -50,13 +49,30 @@ export function columnsOf<T extends ProductOperand>(x: T, k: readonly number[]):
   return { ...(x as object), shape, codes, scales: pick(x.scales, Math.ceil(K / block), rows, range(0, Math.ceil(k.length / block)).map(j => k[j * block]! / block)) } as unknown as T
 }
 
+const isNaNWord = (w: number): boolean => (w & 0x7fffffff) > 0x7f800000
+const nearest = (w: number, bits: number): number => isNaNWord(w) ? w : w + (2 ** (bits - 1) - 1) + (w >>> bits & 1)
+
+/** bf16 code of an f32 word, nearest even. */
+export const bf16Nearest = (w: number): number => isNaNWord(w) ? w >>> 16 | 0x40 : nearest(w, 16) >>> 16
+
+/** FP16 code of an f32 word, nearest even, beyond the largest number Inf. */
+export function fp16Nearest(w: number): number {
+  const sign = w >>> 16 & 0x8000, exponent = (w >>> 23 & 255) - 112, fraction = w & 0x7fffff
+  if (exponent === 143) return sign | 0x7c00 | (fraction ? 0x200 : 0)
+  if (exponent > 30) return sign | 0x7c00
+  if (exponent < -10) return sign
+  // Subnormal: the significand moves down until the last place is 2^-24.
+  const shift = exponent > 0 ? 13 : 14 - exponent, significand = exponent > 0 ? exponent << 23 | fraction : fraction | 0x800000
+  return sign | significand + (2 ** (shift - 1) - 1) + (significand >>> shift & 1) >>> shift
+}
+
 /** Numbers rounded to nearest even in a format, as codes; tf32 as float32 words. */
 export function rounded({ shape, data }: Matrix, format: 'bf16' | 'fp16' | 'tf32'): CodedMatrix {
-  const words = new Uint32Array(data.buffer, data.byteOffset, data.length)
-  const nearest = (w: number, bits: number) => (w & 0x7fffffff) > 0x7f800000 ? w : w + (2 ** (bits - 1) - 1) + (w >>> bits & 1)
-  if (format === 'bf16') return { shape, format, codes: Uint16Array.from(words, w => nearest(w, 16) >>> 16) }
-  if (format === 'tf32') return { shape, format, codes: Uint32Array.from(words, w => nearest(w, 13) & 0xffffe000) }
-  return { shape, format, codes: Uint16Array.from(data, (x, i) => Number.isNaN(x) ? 0x7e00 : halfCode(x) ?? encode(formats.fp16, words[i]!, { rounding: 'nearest-even', overflow: 'overflow', nan: 'quiet' })) }
+  const words = new Uint32Array(data.buffer, data.byteOffset, data.length), codes = new (format === 'tf32' ? Uint32Array : Uint16Array)(words.length)
+  if (format === 'bf16') for (let i = 0; i < words.length; i++) codes[i] = bf16Nearest(words[i]!)
+  else if (format === 'fp16') for (let i = 0; i < words.length; i++) codes[i] = fp16Nearest(words[i]!)
+  else for (let i = 0; i < words.length; i++) codes[i] = nearest(words[i]!, 13) & 0xffffe000
+  return { shape, format, codes }
 }
 
 /** Numbers without their low 13 bits. */

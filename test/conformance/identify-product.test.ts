@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { Core, type ScaledMatrix } from '../../src/core.ts'
 import { identifyProduct, type ProductDump, type ProductFindings, type ProductOperand } from '../../src/conformance/identify-product.ts'
-import { unitsFor } from '../../src/conformance/product-forms.ts'
+import { bf16Nearest, fp16Nearest, unitsFor } from '../../src/conformance/product-forms.ts'
 import { formats, type FormatName } from '../../src/numerics/formats.ts'
 import { mmaConfig, mmaModels, type MmaModel, type MmaScale } from '../../src/numerics/mma.ts'
 import { namedQuantizer } from '../../src/numerics/named-quantizers.ts'
@@ -14,7 +14,7 @@ import { decodeRow, mmaRows } from '../../src/oracle/mma.ts'
 import { quantizeNvfp4 } from '../../src/oracle/nvfp4.ts'
 import { quantize } from '../../src/oracle/quantize.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
-import { generator } from '../kernels/hard-data.ts'
+import { generator, hardWords, kinds } from '../kernels/hard-data.ts'
 
 const core = new Core(new InlineExecutor()), M = 5, N = 6
 const { fround } = Math
@@ -68,6 +68,15 @@ describe('every unit is named, with those alone that give the same bits', () => 
     expect(native[0]!.confidence).toBe(mmaConfig(native[0]!.accumulate, { a: format, b: format }).confidence)
   })
   it('alone, where the data tell', () => expect([...alone]).toEqual(expect.arrayContaining(['volta-f16', 'turing-f16', 'hopper-f16', 'ampere-bf16', 'hopper-bf16', 'ampere-tf32', 'hopper-tf32', 'ada-fp8', 'hopper-fp8', 'blackwell-f8f6f4', 'hopper-fp8-mma', 'cdna1-f16', 'cdna3-f16', 'cdna3-fp8'])))
+})
+
+it('roundings to bf16 and FP16 are the oracle\'s', () => {
+  const random = generator(11)
+  for (const kind of kinds) for (const w of hardWords(500, kind, random)) {
+    if ((w & 0x7fffffff) > 0x7f800000) continue
+    for (const [f, mine] of [['bf16', bf16Nearest], ['fp16', fp16Nearest]] as const) expect([w, mine(w)]).toEqual([w, encode(formats[f], w, { rounding: 'nearest-even', overflow: 'overflow', nan: 'max' })])
+  }
+  for (let code = 0; code < 65536; code += 7) for (const d of [-1, 0, 1]) { const w = (0x33000000 + code * 4096 + d) >>> 0; expect([w, fp16Nearest(w)]).toEqual([w, encode(formats.fp16, w, { rounding: 'nearest-even', overflow: 'overflow', nan: 'max' })]) }
 })
 
 describe('block scales', () => {
