@@ -1,7 +1,10 @@
 // The examples, run as a reader would. The page needs a browser: `npm run test:runtimes -- chromium`.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, describe, it } from 'vitest'
+import { afterAll, expect, describe, it } from 'vitest'
 import { formatSafetensors, parseSafetensors, raw } from '../../src/io/safetensors.ts'
 import { formats } from '../../src/numerics/formats.ts'
 import { blockQuantizer } from '../../src/numerics/profiles.ts'
@@ -41,4 +44,58 @@ describe('sharded product', () => {
     expect(lines.length).toBeGreaterThanOrEqual(2)
     for (const line of lines) expect(line).toMatch(/^\d+ threads?: \d+\.\d GFLOP\/s, the same bits$/)
   })
+})
+
+/** A Python that has these modules: BLOCKSCALE_PYTHON, else python3. */
+const python = process.env.BLOCKSCALE_PYTHON ?? 'python3'
+const has = (...modules: string[]) => spawnSync(python, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' }).status === 0
+const numpy = has('numpy')
+if (!numpy) console.log(`Python examples skipped: ${python} has no numpy (set BLOCKSCALE_PYTHON to one that has)`)
+
+describe.skipIf(!numpy)('Python', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'blockscale-python-')), examples = join(root, 'examples')
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  // A module named torch that cannot be imported stands for a Python without it.
+  writeFileSync(join(folder, 'torch.py'), 'raise ImportError("no torch here")\n')
+  const main = join(root, 'dist/cli/main.js'), env = { ...process.env, BLOCKSCALE: `"${process.execPath}" "${main}"`, BLOCKSCALE_WIDE: '0', PYTHONDONTWRITEBYTECODE: '1' }
+  const run = (args: string[], paths: string[]) => {
+    const { status, stdout, stderr } = spawnSync(python, args, { cwd: folder, encoding: 'utf8', env: { ...env, PYTHONPATH: paths.join(':') } })
+    return { status, stdout, stderr }
+  }
+  const vectors = (model: string) => execFileSync(process.execPath, [main, 'vectors', '--model', model, '--count', '128', '--steps', '2', '--start', 'zero', '--out', join(folder, 'v.safetensors')], { stdio: 'ignore' })
+
+  it.each(['blackwell-mxf4nvf4', 'hopper-bf16'])('check_kernel.py, numpy alone: a float32 product is not %s, and it says so', model => {
+    vectors(model)
+    const { status, stdout } = run([join(examples, 'check_kernel.py'), 'v.safetensors'], [folder, examples])
+    expect(stdout).toMatch(new RegExp(`^${model} \\(confidence of the model: (hardware|simulator)\\): .*; checking numpy_kernel\nF32 \\[128\\], 128 elements: \\d+ mismatches`))
+    const wrong = Number(/(\d+) mismatches/.exec(stdout)![1])
+    expect([status, wrong > 0, wrong < 128]).toEqual([1, true, true])
+  })
+  it('check_kernel.py: a kernel that is right passes', () => {
+    vectors('blackwell-mxf8f6f4')
+    writeFileSync(join(folder, 'right.py'), `import check_kernel
+from tensors import blockscale, load, save
+def kernel(a, b, scale_a, scale_b, formats, scale):
+    save("t.safetensors", {"a": a, "b": b, "sa": scale_a, "sb": scale_b}, {"a": "F8_E4M3", "b": "F8_E4M3", "sa": "F8_E8M0", "sb": "F8_E8M0"})
+    blockscale("matmul", "t.safetensors:a", "t.safetensors:b", "t.d.safetensors", "--a-scales", "t.safetensors:sa", "--b-scales", "t.safetensors:sb", "--accumulate", "blackwell-mxf8f6f4")
+    return load("t.d.safetensors")[0]["tensor"]
+check_kernel.numpy_kernel = kernel
+check_kernel.main("v.safetensors", "numpy")
+`)
+    const { status, stdout } = run(['right.py'], [folder, examples])
+    expect([status, stdout]).toEqual([0, expect.stringContaining('equal, bit for bit')])
+  })
+  it('quantize_and_multiply.py, numpy alone', () => {
+    const { status, stdout } = run([join(examples, 'quantize_and_multiply.py')], [folder, examples])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^a: e4m3 with 384 e8m0 scales, .* verified against its output\nb: .*\nproduct: blackwell-mxf8f6f4, confidence of the model: simulator\n/)
+    expect(Number(/quantized values: (\S+);/.exec(stdout)![1])).toBeLessThan(1e-5)
+    expect(stdout).toMatch(/identify: blackwell-mxf8f6f4, exit code 0\n$/)
+  })
+  const torch = numpy && has('torch')
+  if (numpy && !torch) console.log(`quantize_and_multiply.py with torch skipped: ${python} has none`)
+  it.skipIf(!torch)('quantize_and_multiply.py, with torch', () => {
+    rmSync(join(folder, 'torch.py'))
+    expect(run([join(examples, 'quantize_and_multiply.py')], [examples])).toMatchObject({ status: 0, stdout: expect.stringMatching(/exit code 0\n$/) })
+  }, 60_000)
 })
