@@ -20,7 +20,7 @@ export const reproduction: Reproduction = {
   title: 'Stochastic rounding and the Hadamard transform in training',
   claim: 'With E2M1 in the backward pass alone, stochastic rounding (unbiased) trains better than rounding to nearest (biased); the random Hadamard transform lowers the variance; the two together are near-lossless.',
   source: 'arXiv 2502.20586 (Training LLMs with MXFP4), and the reviewers of arXiv 2506.20752, who asked for it',
-  cost: { quick: '16 runs of L=4, d=64, 600 steps of 64: a minute', full: '26 runs of L=4, d=256, 4000 steps of 512: about nine hours' },
+  cost: { quick: '16 runs of L=4, d=64, 600 steps of 64: forty seconds', full: '26 runs of L=4, d=256, 4000 steps of 512: about nine hours' },
   run: context => measure(settings[context.scale], context),
 }
 

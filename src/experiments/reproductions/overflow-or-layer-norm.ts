@@ -21,7 +21,7 @@ export const reproduction: Reproduction = {
   title: 'Saturation of activations against saturation of layer-norm weights',
   claim: 'Saturation of the clustered layer-norm weights biases the gradient; saturation of about 1 % of the activations matters much less.',
   source: 'arXiv 2506.20752, section 5, and its reviewers, who asked for the two to be separated',
-  cost: { quick: '1 run of L=4, d=128, 1000 steps of 128: half a minute', full: '1 run of L=4, d=256, 5000 steps of 2048: about an hour' },
+  cost: { quick: '1 run of L=4, d=128, 1000 steps of 128: ten seconds', full: '1 run of L=4, d=256, 5000 steps of 2048: about an hour' },
   run: context => measure(settings[context.scale], context),
 }
 

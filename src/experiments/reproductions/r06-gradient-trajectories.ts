@@ -20,7 +20,7 @@ export const reproduction: Reproduction = {
   title: 'Gradient difference and cosine between f32 and MX runs',
   claim: 'The difference of the MX and the f32 run\'s gradients, relative to the f32 gradient, grows during training and the cosine falls; before a divergence the relative norm has reached order one. (zeta starts near 0.005.)',
   source: 'arXiv 2506.20752, section 4 (figure 1 of version 1); the released code\'s stab/zeta_norm and stab/cos',
-  cost: { quick: '4 pairs of L=4, d=128, 400 steps of 128: half a minute', full: '4 pairs of L=4, d=256, 5000 steps of 512: about three hours' },
+  cost: { quick: '4 pairs of L=4, d=128, 400 steps of 128: twenty seconds', full: '4 pairs of L=4, d=256, 5000 steps of 512: about three hours' },
   run: context => measure(settings[context.scale], context),
 }
 

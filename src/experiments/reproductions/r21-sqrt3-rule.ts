@@ -17,7 +17,7 @@ export const reproduction: Reproduction = {
   title: 'When FP4 stops helping: the square-root-of-3 rule',
   claim: 'As the loss falls, so does the gradient against the quantization noise; below sqrt(3) times the noise FP4 training makes no more progress, and switching to higher precision recovers the loss.',
   source: 'arXiv 2505.19115 (FP4 All the Way)',
-  cost: { quick: '3 runs of L=4, d=64, 1500 steps of 256: half a minute', full: '3 runs of L=4, d=256, 8000 steps of 1024: about three hours' },
+  cost: { quick: '3 runs of L=4, d=64, 1500 steps of 256: twenty seconds', full: '3 runs of L=4, d=256, 8000 steps of 1024: about three hours' },
   run: context => measure(settings[context.scale], context),
 }
 

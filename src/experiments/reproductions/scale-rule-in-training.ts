@@ -20,7 +20,7 @@ export const reproduction: Reproduction = {
   title: 'The rounding of scales in training',
   claim: 'With scales rounded down, MXFP8 training can fall behind bf16; with scales rounded up (RCEIL), which removes saturation, it matches bf16.',
   source: 'arXiv 2506.08027 (Recipes for Pre-training LLMs with MXFP8); E2M1 is our addition',
-  cost: { quick: '16 runs of L=4, d=64, 600 steps of 64: a minute', full: '26 runs of L=4, d=256, 4000 steps of 512: about nine hours' },
+  cost: { quick: '16 runs of L=4, d=64, 600 steps of 64: half a minute', full: '26 runs of L=4, d=256, 4000 steps of 512: about nine hours' },
   run: context => measure(settings[context.scale], context),
 }
 
