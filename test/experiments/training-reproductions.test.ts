@@ -16,7 +16,8 @@ import { judge as judgePhases, measure as phaseDiagram, type Cell } from '../../
 import { judge as judgeInterventions, measure as interventions, type Forks } from '../../src/experiments/reproductions/r11-interventions.ts'
 import { measure as languageModelDrift } from '../../src/experiments/reproductions/r14-language-model-drift.ts'
 import { crossing, measure as sqrt3Rule } from '../../src/experiments/reproductions/r21-sqrt3-rule.ts'
-import { endLevel, firstSpike, perturbed, proxy, rowsOf, spikesOf, stepsInSpikes, trainRun, withExecutor, type TrainedRun } from '../../src/experiments/reproductions/training.ts'
+import { endLevel, firstSpike, rowsOf, spikesOf, stepsInSpikes } from '../../src/experiments/reproductions/readings.ts'
+import { perturbed, proxy, trainRun, withExecutor, type TrainedRun } from '../../src/experiments/reproductions/training.ts'
 import { standaloneSvg } from '../../src/report/standalone.ts'
 import { loadConfig } from '../../src/train/config-file.ts'
 

@@ -1,7 +1,9 @@
 // A reviewers' question: the intervention "exponent bump" as released does not do what the paper says, because its mask takes the maximum over the wrong
 // axis (r18). What does a bump done right do to gradient and loss, and is the released one anything like it?
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
-import { endsAbove, gap, gapsFigure, linesFigure, probeMedian, probePoints, proxy, smallProxy, trainArms, trainRun, withExecutor } from './training.ts'
+import { gapsFigure, linesFigure } from './figures.ts'
+import { endsAbove, gap, probeMedian, probePoints } from './readings.ts'
+import { proxy, smallProxy, trainArms, trainRun, withExecutor } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, seeds: number, every: number }
 const settings: Record<Scale, Settings> = { quick: { width: 64, batch: 64, steps: 600, seeds: 3, every: 30 }, full: { width: 256, batch: 512, steps: 4000, seeds: 5, every: 100 } }

@@ -1,7 +1,9 @@
 // R19, the part that trains: E2M1 in the backward pass alone, rounded to nearest or stochastically, with or without a random Hadamard transform of the
 // operands. Scales are rounded up: under the floor scale the largest values saturate, which stochastic rounding cannot make unbiased (r19).
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
-import { endsAbove, gap, gapsFigure, linesFigure, probePoints, probeMedian, proxy, smallProxy, trainArms, trainRun, withExecutor } from './training.ts'
+import { gapsFigure, linesFigure } from './figures.ts'
+import { endsAbove, gap, probePoints, probeMedian } from './readings.ts'
+import { proxy, smallProxy, trainArms, trainRun, withExecutor } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, seeds: number, every: number }
 const settings: Record<Scale, Settings> = { quick: { width: 64, batch: 64, steps: 600, seeds: 3, every: 30 }, full: { width: 256, batch: 512, steps: 4000, seeds: 5, every: 100 } }

@@ -4,7 +4,9 @@
 // saturation still rounds gamma to E4M3: what is left of its error then is rounding alone.
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { median } from '../statistics.ts'
-import { linesFigure, probeMedian, probePoints, proxy, rowsOf, trainRun, withExecutor } from './training.ts'
+import { linesFigure } from './figures.ts'
+import { probeMedian, probePoints, rowsOf } from './readings.ts'
+import { proxy, trainRun, withExecutor } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, lr: number, every: number }
 const settings: Record<Scale, Settings> = { quick: { width: 128, batch: 128, steps: 1000, lr: 2e-3, every: 20 }, full: { width: 256, batch: 2048, steps: 5000, lr: 1e-3, every: 50 } }

@@ -2,7 +2,9 @@
 // operands' bits, summed over the three GEMMs of a layer, relative to 8 bits everywhere. As a control the same two precisions in falling order, at the
 // same cost: if only the amount mattered, and not the order, it would end as low.
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
-import { endsAbove, gap, gapsFigure, linesFigure, lossPoints, smallProxy, trainArms } from './training.ts'
+import { gapsFigure, linesFigure } from './figures.ts'
+import { endsAbove, gap, lossPoints } from './readings.ts'
+import { smallProxy, trainArms } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, seeds: number }
 const settings: Record<Scale, Settings> = { quick: { width: 64, batch: 64, steps: 900, seeds: 3 }, full: { width: 256, batch: 512, steps: 6000, seeds: 5 } }

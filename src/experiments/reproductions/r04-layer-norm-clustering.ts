@@ -5,7 +5,9 @@ import { blockQuantizer } from '../../numerics/profiles.ts'
 import { quantizeTensor } from '../core-tensors.ts'
 import { outcome, shows, within, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { mean } from '../statistics.ts'
-import { linesFigure, percent, proxy, rowsOf, trainRun, withExecutor, type TrainedRun } from './training.ts'
+import { linesFigure } from './figures.ts'
+import { percent, rowsOf } from './readings.ts'
+import { proxy, trainRun, withExecutor, type TrainedRun } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, lr: number }
 const settings: Record<Scale, Settings> = { quick: { width: 128, batch: 128, steps: 1000, lr: 2e-3 }, full: { width: 256, batch: 2048, steps: 5000, lr: 1e-3 } }

@@ -4,7 +4,9 @@
 import { ruleY } from '@observablehq/plot'
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { median } from '../statistics.ts'
-import { firstSpike, linesFigure, perturbed, probePoints, proxy, rowsOf, trainRun, withExecutor, type TrainedRun } from './training.ts'
+import { linesFigure } from './figures.ts'
+import { firstSpike, probePoints, rowsOf } from './readings.ts'
+import { perturbed, proxy, trainRun, withExecutor, type TrainedRun } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, rates: readonly [stable: number, middle: number, unstable: number], every: number }
 const settings: Record<Scale, Settings> = {

@@ -9,7 +9,7 @@ import type { MetricsRow } from '../../train/types.ts'
 import { notTestable, outcome, shows, type Outcome, type Reproduction } from '../reproduction.ts'
 import { spikes, type Spike } from '../spikes.ts'
 import { clopperPearson } from '../statistics.ts'
-import { linesFigure } from './training.ts'
+import { linesFigure } from './figures.ts'
 
 const SEEDS = 3
 

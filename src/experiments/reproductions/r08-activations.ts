@@ -1,7 +1,9 @@
 // R8: how stable the activations are: SwiGLU, GELU and ReLU, in f32 and in E4M3, at a learning rate at the edge of stability. What is counted is the
 // number of steps inside spikes, over all seeds.
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
-import { spikeFigure, spikesOf, stepsInSpikes, trainArms, type ArmRuns } from './training.ts'
+import { spikeFigure } from './figures.ts'
+import { spikesOf, stepsInSpikes } from './readings.ts'
+import { trainArms, type ArmRuns } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, lr: number, seeds: number }
 const settings: Record<Scale, Settings> = { quick: { width: 128, batch: 128, steps: 400, lr: 8e-3, seeds: 3 }, full: { width: 256, batch: 512, steps: 4000, lr: 4e-3, seeds: 5 } }

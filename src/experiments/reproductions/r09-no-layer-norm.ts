@@ -1,7 +1,9 @@
 // R9: the student without its layer norm (the teacher has none). Losses are compared at a moderate learning rate, spikes at one at the edge of stability.
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { paired } from '../statistics.ts'
-import { finalLosses, spikeFigure, stepsInSpikes, trainArms, type ArmRuns } from './training.ts'
+import { spikeFigure } from './figures.ts'
+import { finalLosses, stepsInSpikes } from './readings.ts'
+import { trainArms, type ArmRuns } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, moderate: number, high: number, seeds: number }
 const settings: Record<Scale, Settings> = { quick: { width: 128, batch: 128, steps: 400, moderate: 1e-3, high: 8e-3, seeds: 3 }, full: { width: 256, batch: 512, steps: 4000, moderate: 5e-4, high: 4e-3, seeds: 5 } }

@@ -3,7 +3,9 @@
 // and changes the weights by a millionth part; every intervention starts from such weights as well, several times. Labels and inputs are the run's own.
 import { ruleX } from '@observablehq/plot'
 import { outcome, notTestable, shows, type Context, type Finding, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
-import { firstSpike, linesFigure, lossPoints, perturbed, proxy, trainRun, withExecutor, type State, type TrainedRun } from './training.ts'
+import { linesFigure } from './figures.ts'
+import { firstSpike, lossPoints } from './readings.ts'
+import { perturbed, proxy, trainRun, withExecutor, type State, type TrainedRun } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, lr: number, seeds: number, every: number, late: number, early: number, after: number, copies: number }
 const settings: Record<Scale, Settings> = {

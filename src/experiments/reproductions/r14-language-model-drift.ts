@@ -5,7 +5,9 @@ import { smooth } from '../../report/data.ts'
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { smoothedMinimum } from '../spikes.ts'
 import { median } from '../statistics.ts'
-import { endLevel, linesFigure, lossPoints, rowsOf, textFiles, trainRun, withExecutor, type TrainedRun } from './training.ts'
+import { linesFigure } from './figures.ts'
+import { endLevel, lossPoints, rowsOf } from './readings.ts'
+import { textFiles, trainRun, withExecutor, type TrainedRun } from './training.ts'
 
 interface Settings { model: object, batch: number, steps: number, lr: number }
 const settings: Record<Scale, Settings> = {

@@ -3,7 +3,9 @@
 import { ruleX, ruleY } from '@observablehq/plot'
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { median } from '../statistics.ts'
-import { linesFigure, lossPoints, probePoints, proxy, smallProxy, trainRun, withExecutor } from './training.ts'
+import { linesFigure } from './figures.ts'
+import { lossPoints, probePoints } from './readings.ts'
+import { proxy, smallProxy, trainRun, withExecutor } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, every: number }
 const settings: Record<Scale, Settings> = { quick: { width: 64, batch: 256, steps: 1500, every: 10 }, full: { width: 256, batch: 1024, steps: 8000, every: 50 } }

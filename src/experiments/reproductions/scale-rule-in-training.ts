@@ -1,7 +1,9 @@
 // R17, the part that trains: the scale of OCP MX, rounded down so that the largest values may saturate, against NVIDIA's, rounded up (RCEIL).
 // In E4M3, where the claim was made, and in E2M1, where it should show more.
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
-import { endsAbove, gap, gapsFigure, linesFigure, probeMedian, probePoints, proxy, smallProxy, trainArms, trainRun, withExecutor } from './training.ts'
+import { gapsFigure, linesFigure } from './figures.ts'
+import { endsAbove, gap, probeMedian, probePoints } from './readings.ts'
+import { proxy, smallProxy, trainArms, trainRun, withExecutor } from './training.ts'
 
 interface Settings { width: number, batch: number, steps: number, seeds: number, every: number }
 const settings: Record<Scale, Settings> = { quick: { width: 64, batch: 64, steps: 600, seeds: 3, every: 30 }, full: { width: 256, batch: 512, steps: 4000, seeds: 5, every: 100 } }
