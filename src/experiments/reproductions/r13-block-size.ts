@@ -8,7 +8,8 @@ import { schemes, type PrecisionScheme } from '../../numerics/scheme.ts'
 import { outcome, shows, type Context, type Finding, type Reproduction, type ReproductionFigure, type Scale } from '../reproduction.ts'
 import { mean, paired } from '../statistics.ts'
 import { above, gapFigure, languageLosses, signed, textFiles, type Losses } from './language-losses.ts'
-import { percent, rowsOf, trainRun, withExecutor } from './training.ts'
+import { percent, rowsOf } from './readings.ts'
+import { trainRun, withExecutor } from './training.ts'
 
 const block = (name: string, blockSize: number): PrecisionScheme => ({ ...schemes[name]!, blockSize })
 

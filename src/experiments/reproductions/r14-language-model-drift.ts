@@ -5,9 +5,10 @@ import { smooth } from '../../report/data.ts'
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { smoothedMinimum } from '../spikes.ts'
 import { median } from '../statistics.ts'
+import { textFiles } from './language-losses.ts'
 import { linesFigure } from './figures.ts'
 import { endLevel, lossPoints, rowsOf } from './readings.ts'
-import { textFiles, trainRun, withExecutor, type TrainedRun } from './training.ts'
+import { trainRun, withExecutor, type TrainedRun } from './training.ts'
 
 interface Settings { model: object, batch: number, steps: number, lr: number }
 const settings: Record<Scale, Settings> = {

@@ -1,8 +1,6 @@
 // Training runs for reproductions: any configuration in memory, without files. Runs of one seed start from the same weights and see the same inputs and
 // labels whatever their precision, so they are compared in pairs. Each arm trains as a run of its own (`baseline: null`) unless the gradients of two
 // arms are compared, so that one that diverges does not end the other. What is read off a run stands in readings.ts, its figures in figures.ts.
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import type { CheckpointTensor } from '../../train/checkpoint.ts'
 import { parseConfig, type Arm, type RunConfig } from '../../train/config.ts'
 import { LanguageModel } from '../../train/language-model.ts'
@@ -90,12 +88,6 @@ export function proxy(changes: { readonly model: object, readonly optimizer: obj
 /** A student-teacher pair of seconds whose loss tells precisions apart: the teacher has one layer, so that there is something to learn below its noise. */
 export const smallProxy = ({ steps, width = 64, batch = 64 }: { readonly steps: number, readonly width?: number, readonly batch?: number }) =>
   ({ model: { depth: 4, width }, teacher: { depth: 1 }, batch, steps, optimizer: { lr: 1e-3 } })
-
-/** tinyshakespeare and WikiText-2 where they are, else the text that every installation has. */
-export function textFiles(folder: string | null): string[] {
-  const known = ['tinyshakespeare.txt', 'wikitext2-valid.txt', 'wikitext2-test.txt'].map(f => join(folder ?? '', f)).filter(f => folder !== null && existsSync(f))
-  return known.length ? known : ['default']
-}
 
 /** Runs of several arms, `seeds` of each: the list at an arm's name has one run per seed, in the same order for every arm. */
 export type ArmRuns<Name extends string = string> = ReadonlyMap<Name, readonly TrainedRun[]>
