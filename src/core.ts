@@ -99,14 +99,14 @@ export class Core {
 
   /**
    * Blocks of `x` along `axis` (default the last), or tiles over its last two, to codes and scales. `quantizer`: a profile's name (with format, block and rounding, if not
-   * the profile's own), or the quantizer itself. Throws UsageError.
+   * the profile's own), or the quantizer itself. Formulas: docs/numerics.md. Throws UsageError for shapes, axes, names and choices that do not fit.
    */
   async quantize(x: Matrix, quantizer: ProfileName | Quantizer, options: QuantizeOptions & QuantizerChanges = {}): Promise<Quantized> {
     const q = typeof quantizer === 'string' ? namedQuantizer(quantizer, options) : quantizer
     return this.#alone(p => emitQuantize(p, x, q, options))
   }
 
-  /** The f32 value of every element: its code's value times its block's scale, rounded once; for E4M3 scales, times fl(scale * tensorScale). Throws UsageError. */
+  /** The f32 value of every element: its code's value times its block's scale, rounded once; for E4M3 scales, times fl(scale * tensorScale). Throws UsageError for shapes, codes and scales that do not fit. */
   async dequantize(x: ScaledMatrix & { readonly axis?: Axes, readonly tensorScale?: number }): Promise<Matrix> {
     return this.#alone(p => emitDequantize(p, x))
   }

@@ -53,7 +53,10 @@ export const swizzledLength = (rows: number, columns: number): number => Math.ce
 export const swizzledOffset = (r: number, c: number, columns: number): number =>
   (Math.floor(r / 128) * Math.ceil(columns / 4) + Math.floor(c / 4)) * 512 + r % 32 * 16 + Math.floor(r % 128 / 32) * 4 + c % 4
 
-/** Scales [rows, columns], row-major -> 128x4 tiles; padding is zero. Throws UsageError if their number is wrong. */
+/**
+ * Scales [rows, columns], row-major -> tiles of 128 x 4 as cuBLAS and tcgen05 read them (cuBLAS documentation, 1D block scaling; torchao's to_blocked): rows padded to 128,
+ * columns to 4, with zeros. Columns count blocks. Throws UsageError if their number is wrong.
+ */
 export function swizzleScales(scales: Uint8Array, rows: number, columns: number): Uint8Array {
   if (scales.length !== rows * columns) refuse(`swizzleScales: ${scales.length} scales, ${rows} x ${columns} needed`)
   const out = new Uint8Array(swizzledLength(rows, columns))

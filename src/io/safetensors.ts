@@ -115,7 +115,7 @@ function scanKeys(text: string): void {
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Parse a safetensors file. Tensors are views into `file`. Throws UsageError on a malformed one. */
+/** Parse a safetensors file. Tensors are views into `file`. Throws UsageError on anything that the format does not allow: overlaps, holes, duplicate names, wrong sizes. */
 export function parseSafetensors(file: Uint8Array): SafeTensors {
   const headerBytes = headerLength(file.subarray(0, 8), file.length)
   const data = file.subarray(8 + headerBytes)

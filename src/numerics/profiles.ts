@@ -72,7 +72,7 @@ export const blockProfileNotes: Readonly<Record<BlockProfileName, ProfileNote>> 
   'ggml-mxfp4': { formats: ['e2m1'], source: 'ggml, quantize_row_mxfp4_ref', verified: 'text', remark: 'values are stored doubled with half the scale, and codes j and j + 16 share a byte (layouts.ts); maxima below 2^-125, Inf and NaN are undefined in C' },
 }
 
-/** The quantizer of `profile` for `format`, with some choices replaced. Throws UsageError for a format that the profile's source does not quantize. */
+/** The quantizer of `profile` for `format`, with some choices replaced; docs/numerics.md has the formulas that the choices stand for. Throws UsageError for a format that the profile's source does not quantize. */
 export function blockQuantizer(profile: BlockProfileName, format: FormatName, changes: Partial<BlockProfile> = {}): BlockQuantizer {
   lookup(formats, format, 'format')
   const quantizer = lookup<BlockProfile>(blockProfiles, profile, 'quantizer profile'), { formats: allowed } = blockProfileNotes[profile]
@@ -97,5 +97,5 @@ export function fp(bits: number, changes: Partial<ElementRounding> = {}): Elemen
 
 /** bf16 as microxcaling emulates it (bfloat = 16, round = nearest): halves away from zero. */
 export const bf16Away = bfloat(16)
-/** bf16 as hardware and torch casts do it. */
+/** bf16 as hardware and torch casts do it: to nearest, ties to even (IEEE 754), beyond the largest value to Inf. */
 export const bf16Even = bfloat(16, { ...exact, rounding: 'nearest-even' })
