@@ -171,14 +171,14 @@ function status(sweep: SweepFolder, json = false): number {
     process.stdout.write(`${JSON.stringify(states.map(({ config, ...rest }) => rest))}\n`)
     return 0
   }
-  const counts = new Map<RunState, number>()
+  const counts = new Map<RunState, number>(), diverged = states.filter(s => s.state === 'finished' && /^diverged/.test(s.attempts.at(-1)?.detail ?? '')).length
   for (const { state } of states) counts.set(state, (counts.get(state) ?? 0) + 1)
   for (const { index, hash, name, state, attempts } of states) {
     if (state === 'finished' || state === 'pending') continue
     const last = attempts.at(-1)!
     process.stdout.write(`${String(index).padStart(5)}  ${hash}  ${state.padEnd(11)}  ${name}  attempt ${last.number} on ${last.host}${last.job ? ` (${last.job})` : ''}${last.detail ? `: ${last.detail}` : ''}\n`)
   }
-  process.stdout.write(`${sweep.folder}: ${states.length} runs, ${[...counts].map(([state, count]) => `${count} ${state}`).join(', ')}\n`)
+  process.stdout.write(`${sweep.folder}: ${states.length} runs, ${[...counts].map(([state, count]) => `${count} ${state}`).join(', ')}${diverged ? `, of which ${diverged} diverged` : ''}\n`)
   return 0
 }
 

@@ -72,7 +72,12 @@ export function spikes(curve: Curve, { factor = 10, trailing = 200, sustain = 50
   const { steps, values } = checked(curve)
   const found: Spike[] = []
   for (let i = 1; i < values.length; i++) {
-    const baseline = median(values.slice(Math.max(0, i - trailing), i))
+    const first = Math.max(0, i - trailing)
+    // No median is below the smallest value, so most steps need none.
+    let lowest = Infinity
+    for (let k = first; k < i; k++) if (values[k]! < lowest) lowest = values[k]!
+    if (!(values[i]! > factor * lowest)) continue
+    const baseline = median(values.slice(first, i))
     const above = (k: number) => k < values.length && values[k]! > factor * baseline
     if (!above(i)) continue
     let end = i

@@ -73,7 +73,7 @@ function heatMap(cells: readonly PhaseCell[], { x, y }: PhaseLayout, quantity: Q
     color: { type: 'identity' },
     marks: [
       Plot.cell(cells, { x: 'x', y: 'y', fx: 'column', fy: 'row', fill, title: (c: PhaseCell) => `${c.row ? `${c.row}\n` : ''}${x.key} ${tick(c.x)}, ${y ? `${y.key} ` : ''}${tick(c.y)}${c.column ? `, ${c.column}` : ''}\n${quantity.text(c)}` }),
-      ...shown ? [Plot.text(cells, { x: 'x', y: 'y', fx: 'column', fy: 'row', text: quantity.text, fontSize: 11, fill: (c: PhaseCell) => (quantity.share(c) ?? 0) > 0.45 ? 'var(--card)' : 'var(--ink)' })] : [],
+      ...shown ? [Plot.text(cells, { x: 'x', y: 'y', fx: 'column', fy: 'row', text: quantity.text, fontSize: columns.length * x.values.length > 12 ? 9 : 11, fill: (c: PhaseCell) => (quantity.share(c) ?? 0) > 0.45 ? 'var(--card)' : 'var(--ink)' })] : [],
     ],
   })
 }

@@ -15,8 +15,8 @@ import { html } from './html.ts'
 import { significant } from './page.ts'
 import { color } from './style.ts'
 
-/** Points that all curves of a page share: what keeps it a few megabytes. */
-const POINTS = 40_000
+/** Points that all curves of a figure share: what keeps a page of hundreds of runs a few megabytes. */
+const POINTS = 16_000
 /** Panels per figure; a sweep over more precisions shows the first ones. */
 const PANELS = 12
 
@@ -36,7 +36,7 @@ export interface Curve {
 
 /** The smoothed, thinned curves of all runs that have begun. One run's metrics are in memory at a time. */
 export function readCurves(sweep: SweepFolder, { axes }: Pick<SweepResults, 'axes'>): Curve[] {
-  const limit = Math.max(40, Math.min(800, Math.floor(POINTS / sweep.entries.length)))
+  const limit = Math.max(30, Math.min(800, Math.floor(POINTS / (2 * sweep.entries.length))))
   const curves = new Map<string, Curve>()
   for (const entry of sweep.entries) {
     const rows = readMetrics(sweep.runFolder(entry)), own = settings(entry.config)
@@ -100,7 +100,7 @@ function curvesFigure(curves: readonly Curve[], axes: readonly Axis[], about: { 
       }
     }),
     caption: html`${title ? `Colour: ${title}. ` : ''}${about.caption}${precisions.length > shown.length ? ` The first ${shown.length} of ${precisions.length} precisions are drawn; the data hold all.` : ''} Running means over a fortieth of each run, thinned to what the eye can see.`,
-    data: drawn.flatMap(({ c, series }) => series.map(p => ({ run: c.hash, name: c.name, precision: c.precision, arm: c.arm, ratio: c.ratio, step: p.step, value: p.value }))),
+    data: drawn.flatMap(({ c, series }) => series.map(p => ({ run: c.hash, precision: c.precision, ...c.ratio === null ? {} : { ratio: Number(c.ratio.toPrecision(4)) }, step: p.step, value: Number(p.value.toPrecision(6)) }))),
   }
 }
 

@@ -138,6 +138,7 @@ describe('sweep', () => {
 
     expect(program('sweep', 'run', 'killed', '--index', '1')).toMatchObject({ code: 0, err: expect.stringMatching(/finished after .* \(diverged at step 2: studied loss is NaN/) })
     expect(sweep.state(hot).state).toBe('finished')
+    expect((await blockscale('sweep', 'status', sweep.folder)).out).toBe(`${sweep.folder}: 2 runs, 2 finished, of which 1 diverged\n`)
     expect((await blockscale('sweep', 'collect', sweep.folder)).out).toContain('2 runs')
     const table = parseCsv(readFileSync(join(sweep.folder, 'runs.csv'), 'utf8'))
     expect(['baseline.diverged', 'studied.diverged', 'studied.val_loss', 'precision'].map(c => textColumn(table, c)[1])).toEqual(['true', 'true', '', 'e4m3/e4m3'])
