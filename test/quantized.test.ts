@@ -5,6 +5,7 @@ import { UsageError } from '../src/errors.ts'
 import { formats, type FormatName } from '../src/numerics/formats.ts'
 import { namedQuantizer, profileNotes, type ProfileName } from '../src/numerics/named-quantizers.ts'
 import { bf16Even } from '../src/numerics/profiles.ts'
+import { decode, encode } from '../src/index.ts'
 import { hadamard } from '../src/oracle/hadamard.ts'
 import { decodingScale, quantizeNvfp4, tensorScale } from '../src/oracle/nvfp4.ts'
 import { dequantize, quantize, roundElements } from '../src/oracle/quantize.ts'
@@ -70,6 +71,12 @@ it('stochastic rounding is a function of seed, stream and step', async () => {
     expect(await run(profile, 1n)).not.toEqual(await run(profile, 2n))
     expect(await run(profile, 1n)).not.toEqual(await run(profile, 1n, 1n))
   }
+})
+
+it('one number with explicit random bits: the carry out of the discarded bits plus them (PTX cvt.rs)', () => {
+  const policy = { rounding: 'stochastic', overflow: 'saturate', nan: 'max' } as const, word = new Uint32Array(Float32Array.of(1.2).buffer)[0]! // 0.4 steps above 1
+  const codes = Array.from({ length: 256 }, (_, bits) => encode(formats.e2m1, word, policy, bits, 8))
+  expect(codes).toEqual(Array.from({ length: 256 }, (_, bits) => decode(formats.e2m1, 2) + (0.4 * 256 + bits >= 256 ? 0.5 : 0) === 1 ? 2 : 3))
 })
 
 it('refuses what does not fit, in one line', async () => {

@@ -1,12 +1,13 @@
 // blockscale formats: the table of element and scale formats, or every code of one with its value.
 import { lookup } from '../errors.ts'
+import { castPolicies, nanCode, overflowCode } from '../numerics/cast.ts'
 import { formats, grid, scaleFormats, type Format } from '../numerics/formats.ts'
 import { decode, decodeScale } from '../oracle/codec.ts'
 import { parse } from './arguments.ts'
 
 export const help = `usage: blockscale formats [NAME] [--json]
 
-Without NAME: the table of formats. With NAME: every code, its bits, and its value.
+Without NAME: the table of formats, and the policies of casts. With NAME: every code, its bits, and its value.
 
 examples:
   blockscale formats
@@ -63,6 +64,17 @@ function table(rows: readonly Readonly<Record<string, string | number>>[]): stri
   return [line(columns), ...rows.map(r => line(columns.map(c => r[c]!)))].join('\n')
 }
 
+/** The named ways to convert a number: what becomes of values beyond the largest and of NaN, with E4M3 and E2M1 as examples. */
+function policies(): string {
+  const overflow = { saturate: 'the largest value', overflow: 'Inf, or NaN without Inf, or the largest value without both' }
+  const nan = { quiet: 'NaN with its sign; without NaN zero of the other sign', max: 'NaN without sign; without NaN the largest value', rebiased: 'NaN without sign; without NaN the bits that are left of it' }
+  const hex = (code: number) => `0x${code.toString(16).padStart(2, '0')}`
+  return table(Object.entries(castPolicies).map(([policy, p]) => ({
+    'cast policy': policy, rounding: p.rounding, overflow: `${p.overflow}: ${overflow[p.overflow]}`, NaN: `${p.nan}: ${nan[p.nan]}`,
+    'e4m3 of 1e9, NaN': `${hex(overflowCode(formats.e4m3, p))}, ${hex(nanCode(formats.e4m3, p.nan))}`, 'e2m1': `${hex(overflowCode(formats.e2m1, p))}, ${hex(nanCode(formats.e2m1, p.nan))}`,
+  })))
+}
+
 export async function run(args: string[]): Promise<void> {
   const { values, positionals: [name] } = parse('formats', args, { json: { type: 'boolean' } }, [0, 1])
   const print = (rows: readonly Readonly<Record<string, string | number>>[], data: unknown) => { process.stdout.write(values.json ? `${JSON.stringify(data)}\n` : `${table(rows)}\n`) }
@@ -70,7 +82,8 @@ export async function run(args: string[]): Promise<void> {
     const rows = Object.entries(formats).map(([n, f]) => row(n, f))
     const scales = [{ name: 'e8m0', bits: 8, layout: '8 exponent', bias: 127, emax: 127, max: exact(2 ** 127), 'smallest normal': exact(2 ** -127), 'smallest': exact(2 ** -127), specials: 'NaN, no 0' },
       { name: 'ue4m3', bits: 8, layout: '4 exponent, 3 fraction', bias: 7, emax: 8, max: '448', 'smallest normal': exact(2 ** -6), 'smallest': exact(2 ** -9), specials: 'NaN' }]
-    print([...rows, ...scales], { formats, scaleFormats })
+    print([...rows, ...scales], { formats, scaleFormats, castPolicies })
+    if (!values.json) process.stdout.write(`\n${policies()}\n`)
     return
   }
   lookup({ ...formats, ...Object.fromEntries(scaleFormats.map(s => [s, s])) }, name, 'format')

@@ -60,6 +60,7 @@ export type FormatName = keyof typeof formats
 
 /** Block-scale formats, one byte, no sign. E8M0: 2^(code - 127), 255 is NaN, no zero. UE4M3: E4M3 with its sign bit ignored. */
 export const scaleFormats = ['e8m0', 'ue4m3'] as const
+/** Name of a block-scale format. */
 export type ScaleFormatName = typeof scaleFormats[number]
 
 /** A format as a grid of numbers: multiples of 2^(e - man) for 2^e <= |x| < 2^(e+1), of 2^(emin - man) below 2^emin, up to max. Integers are the case emin = emax = 0. */

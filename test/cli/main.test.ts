@@ -100,6 +100,8 @@ describe('formats', () => {
     for (const name of Object.keys(formats)) expect(out).toMatch(new RegExp(`^${name} +\\d+  1 sign`, 'm'))
     expect(out).toMatch(/^e4m3 .* 448 +0\.015625 +0\.001953125 +NaN$/m)
     expect(out).toMatch(/^e8m0 +8 .*2\^127 +2\^-127/m)
+    expect(out).toMatch(/^ml_dtypes +nearest-even +overflow: .* quiet: .* 0x7f, 0x7f +0x07, 0x08$/m)
+    expect(out).toMatch(/^ptx-satfinite +nearest-even +saturate: .* max: .* 0x7e, 0x7f +0x07, 0x07$/m)
   })
 
   test.each(['e4m3', 'e5m2', 'e2m1', 'int8'] as const)('%s: every code with its value', async name => {
