@@ -15,6 +15,7 @@ import { describeEngine } from '../dist/runtime/engine.js'
 import { InlineExecutor } from '../dist/runtime/executor.js'
 import { open } from '../dist/runtime/open.js'
 import { enableWide, wideAllowed } from '../dist/runtime/wide.js'
+import { compareRow, compareRuns } from './compare.mjs'
 import { copyRate, peakFlops } from './limits.mjs'
 import { interleave, local } from './measure.mjs'
 
@@ -25,7 +26,7 @@ const { values: options, positionals: names } = parseArgs({
     threads: { type: 'string', default: String(availableParallelism()) }, peers: { type: 'boolean', default: false }, 'no-wide': { type: 'boolean', default: false },
   },
 })
-const helpers = ['main', 'wasm', 'limits', 'measure']
+const helpers = ['main', 'wasm', 'limits', 'measure', 'compare', 'fit']
 
 if (!options['no-wide'] && wideAllowed()) enableWide()
 const inline = new InlineExecutor()
@@ -53,12 +54,12 @@ limits of one thread: ${(peak / 1e9).toFixed(1)} GFLOP/s in registers, ${(peak12
 best of ${options.rounds} rounds of ${options.ms} ms, ${new Date().toISOString().slice(0, 10)}
 `)
 
-const before = options.compare ? new Map(JSON.parse(readFileSync(options.compare, 'utf8')).map(row => [row.name, row])) : null
+const before = options.compare ? JSON.parse(readFileSync(options.compare, 'utf8')) : null, old = new Map(before?.map(row => [row.name, row]))
 const wanted = figure => !names.length || names.some(name => figure.name.includes(name))
 const rows = []
 for (const family of readdirSync(import.meta.dirname ?? new URL('.', import.meta.url).pathname).filter(f => f.endsWith('.mjs')).map(f => f.slice(0, -4)).sort()) {
   if (helpers.includes(family)) continue
-  const { benches } = await import(`./${family}.mjs`)
+  const { benches, summary } = await import(`./${family}.mjs`)
   const mark = inline.arena.mark()
   const figures = (await benches(context)).filter(wanted)
   if (options.peers) figures.push(...await peersOf(figures))
@@ -69,11 +70,20 @@ for (const family of readdirSync(import.meta.dirname ?? new URL('.', import.meta
     for (const f of group) f.value = value(f, f.least)
     for (const f of group) report(f, group)
   }
+  if (summary && figures.length) {
+    const { lines, rows: more } = summary(figures, context)
+    for (const line of lines) console.log(line)
+    rows.push(...more.map(row => ({ ...common(), ...row })))
+  }
   inline.arena.release(mark)
 }
+if (before) for (const line of compareRuns(rows, before, wanted)) console.log(line)
 if (options.json) writeFileSync(options.json, `${JSON.stringify(rows, null, 1)}\n`)
 await pool?.close()
 await closePeers()
+
+/** What every row says of the run. */
+function common() { return { machine, engine: `${engine.runtime} V8 ${engine.v8}`, mode, date: new Date().toISOString() } }
 
 function groups(figures) {
   const map = new Map()
@@ -96,14 +106,13 @@ function report(f, group) {
   if (alone) ratios['one thread'] = Number(faster(f, alone).toFixed(3))
   const beside = group.find(other => other.name === f.beside)
   if (beside) ratios[f.besides ?? beside.name.split('/').at(f.threads > 1 ? -2 : -1)] = Number(faster(f, beside).toFixed(3))
-  const row = { name: f.name, value: f.value, median: value(f, f.median), unit: f.unit, limit: f.limit ?? null, share, peers: ratios, machine, engine: `${engine.runtime} V8 ${engine.v8}`, mode, date: new Date().toISOString() }
+  const row = { name: f.name, value: f.value, median: value(f, f.median), unit: f.unit, limit: f.limit ?? null, share, peers: ratios, ...common() }
   rows.push(row)
-  const old = before?.get(f.name)
-  const gain = old && (f.unit === 'ms' || f.unit === 'us' ? old.value / f.value : f.value / old.value)
+  const { gain, verdict } = compareRow(row, old.get(f.name))
   console.log([
     f.name.padEnd(44), f.value.toFixed(f.value < 10 ? 2 : 1).padStart(8), `(${row.median.toFixed(row.median < 10 ? 2 : 1)})`.padStart(9), f.unit.padEnd(8),
     share === null ? '' : f.limit === 'flops' ? `${(100 * share).toFixed(0)}% of peak${peak128 < peak ? `, ${(100 * rate / peak128).toFixed(0)}% of 128-bit peak` : ''}` : `${(100 * share).toFixed(0)}% of ${f.limit}`, ...Object.entries(ratios).map(([peer, r]) => `${r.toFixed(2)}x ${peer}`),
-    old ? `${gain.toFixed(2)}x before: ${gain > 1.05 ? 'faster' : gain < 0.95 ? 'SLOWER' : 'same'}` : before ? 'new' : '',
+    before ? gain === null ? verdict : `${gain.toFixed(2)}x before: ${verdict}` : '',
   ].join('  ').trimEnd())
 }
 

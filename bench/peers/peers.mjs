@@ -1,10 +1,11 @@
 // The same work through other libraries, each in a process of its own, sampled in turn with ours. A peer that is not installed is skipped with a line.
-// Python (torch, numpy): BLOCKSCALE_PYTHON, else python3. npm packages (onnxruntime-node, @jax-js/jax, @tensorflow/tfjs-backend-wasm): looked up from the
-// folder BLOCKSCALE_PEERS, else from here. A peer does what a figure's task says on as many threads: `gemm/N`, an f32 product of N x N matrices, or `lm`, a
-// language model's training step.
+// Python (torch, numpy, microxcaling): BLOCKSCALE_PYTHON, else python3. npm packages (onnxruntime-node, @jax-js/jax, @tensorflow/tfjs-backend-wasm): looked up from the
+// folder BLOCKSCALE_PEERS, else from here. A peer does what a figure's task says on as many threads: `gemm/N`, an f32 product of N x N matrices; `lm`, a language
+// model's training step; `step/...`, the student's.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { few } from '../measure.mjs'
 
 const at = file => fileURLToPath(new URL(file, import.meta.url))
 const python = process.env.BLOCKSCALE_PYTHON ?? 'python3'
@@ -12,6 +13,7 @@ const onOne = library => threads => threads === 1 ? [process.execPath, at('npm.m
 
 /** Per task, the command of each peer for a number of threads; null where it has only one thread. */
 const languageModels = { torch: threads => [python, at('lm.py'), threads] }
+const students = Object.fromEntries(['torch', 'microxcaling'].map(library => [library, threads => [python, at('step.py'), library, threads]]))
 const matrixProducts = {
   torch: threads => [python, at('gemm.py'), 'torch', threads],
   numpy: threads => [python, at('gemm.py'), 'numpy', threads],
@@ -34,7 +36,8 @@ async function start([command, ...args]) {
 }
 
 /** What a figure asks of which peers; null where no peer does its task. */
-function asked({ task, size }) {
+function asked({ task, size, question }) {
+  if (question) return { peers: students, question }
   if (size !== undefined && task === `gemm/${size}`) return { peers: matrixProducts, question: { n: size }, work: 2 * size ** 3 }
   return task === 'lm' ? { peers: languageModels, question: {} } : null
 }
@@ -56,7 +59,9 @@ export async function peerFigures(figures) {
       }
       const { hello, ask } = running.get(key)
       if (hello.error) continue
-      found.push({ name: `${name}/${peer}`, peer, unit, work, limit, threads, task, timer: { sample: ms => ask({ ...question, ms }) } })
+      const timer = { sample: ms => ask({ ...question, ms }) }
+      // microxcaling takes 14 s for the large step: once is enough.
+      found.push({ name: `${name}/${peer}`, peer, unit, work, limit, threads, task, timer: figure.runs ? few(timer, peer === 'microxcaling' ? 1 : figure.runs) : timer })
     }
   }
   return found
