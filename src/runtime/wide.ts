@@ -4,15 +4,11 @@
 // A test passed is remembered in the user's cache folder for this machine, engine and core, so that it delays only the first start.
 //
 // The flags belong to the whole process, so a library must not set them unasked: open({ wide: true }) asks, the command line asks unless told not to.
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, homedir } from 'node:os'
-import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
-import { hashes } from '../../build/hashes.js'
 import type { CoreModules } from './instance.ts'
 import { setGate } from './module.ts'
 import { selfTest } from './selftest.ts'
+import { cacheFolder, testRecord } from './test-record.ts'
 
 /** Does the environment allow the 256-bit mode? BLOCKSCALE_WIDE=0 forbids it. */
 export const wideAllowed = (env: NodeJS.ProcessEnv = process.env): boolean => env.BLOCKSCALE_WIDE !== '0'
@@ -36,12 +32,12 @@ export function enableWide({ test = selfTest, cache = cacheFolder() }: WideOptio
     if (!on.length) return { ...compile(), wide: `off: ${what}` }
     set(prompt.on)
     let core = compile(), outcome: string
-    const passed = cache && join(cache, `self-test-${fingerprint(core, on)}`), start = performance.now()
-    if (passed && existsSync(passed)) outcome = `on: ${what}, self-test passed at an earlier start`
+    const record = cache === null ? null : testRecord('self-test', core, on, cache), start = performance.now()
+    if (record?.passed) outcome = `on: ${what}, self-test passed at an earlier start`
     else {
       const wrong = test(core, concerns)
       if (wrong === null) {
-        if (passed) remember(cache, passed)
+        record?.note()
         outcome = `on: ${what}, self-test passed in ${(performance.now() - start).toFixed(0)} ms`
       } else {
         set(off)
@@ -77,23 +73,4 @@ function flags(): Flags {
   const relaxed = { on: ['--experimental-wasm-relaxed-simd'], off: ['--no-experimental-wasm-relaxed-simd'], what: 'relaxed SIMD (no 256-bit operations here)' }
   if (version === 11) return { ...relaxed, prompt: none, concerns: name => name.startsWith('gemm_exact') }
   return { ...none, prompt: none, what: 'this engine has no such mode', concerns: all }
-}
-
-/** All that the outcome of the test depends on. */
-function fingerprint({ shared, tiles }: CoreModules, on: string[]): string {
-  const facts = [process.versions, process.arch, process.platform, cpus()[0]?.model, process.execArgv, on, hashes, shared, tiles]
-  return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 32)
-}
-
-function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  const base = process.platform === 'win32' ? env.LOCALAPPDATA : process.platform === 'darwin' ? join(homedir(), 'Library', 'Caches') : env.XDG_CACHE_HOME
-  return join(base ?? join(homedir(), '.cache'), 'blockscale')
-}
-
-/** Leave an empty file; without it the next start tests again, so failing to write is no error. */
-function remember(folder: string, file: string): void {
-  try {
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(file, '')
-  } catch { /* a read-only home */ }
 }
