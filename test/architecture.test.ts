@@ -9,7 +9,7 @@ const layers = [
   ['model'], ['data'], ['train'], ['training'], ['experiments', 'conformance'], ['report'], ['experiments/reproductions'], ['cli'],
 ]
 const within = (path: string): string => {
-  if (path.startsWith('src/experiments/reproduction')) return 'experiments/reproductions'
+  if (path.startsWith('src/experiments/reproductions/')) return 'experiments/reproductions'
   return /^src\/([\w-]+)/.exec(path)![1]!
 }
 const rank = (layer: string): number => layers.findIndex(names => names.includes(layer))
