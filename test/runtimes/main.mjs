@@ -1,5 +1,5 @@
 // npm run test:runtimes [-- NAME] [--json FILE]: the same bits in every runtime that is installed. Prints a line for each executor of each runtime, and what was
-// skipped and why; the last line counts runtimes, as does FILE ({ passed, failed, skipped }).
+// skipped and why, after the package as npm installs it; the last line counts runtimes, as does FILE ({ passed, failed, skipped }).
 // Looks for runtimes in test/runtimes/node_modules (npm ci --prefix test/runtimes), in the folder BLOCKSCALE_RUNTIMES, on the PATH, and for further
 // versions of Node in BLOCKSCALE_NODES (paths, separated as in PATH).
 import { execFile } from 'node:child_process'
@@ -37,10 +37,7 @@ async function nodes() {
 const PATIENCE = 300_000
 const inProcess = async (executable, ...args) => JSON.parse((await run(executable, [...args, join(here, 'process.mjs')], { cwd: root, timeout: PATIENCE })).stdout)
 
-async function workerd() {
-  const answer = await inWorkerd('/')
-  return answer ?? 'miniflare is not installed'
-}
+const workerd = async () => await inWorkerd('/') ?? 'miniflare is not installed'
 
 /** Open `url` in Chromium and do `work` with the page; or why that cannot be. */
 async function browse(work, start) {
@@ -97,9 +94,30 @@ async function examplePage() {
   return { runtime: 'example page', hashes: { 'in its web worker': shown.text === want ? { ...expected, shown: shown.text } : { error: `${shown.text}, here ${want}` } } }
 }
 
+/** The package as npm packs and installs it, in an empty folder: every entry imports, the command line runs. */
+async function installed() {
+  const dir = mkdtempSync(join(tmpdir(), 'blockscale-')), options = { cwd: dir, timeout: PATIENCE }
+  try {
+    const [{ filename }] = JSON.parse((await run('npm', ['pack', '--json', '--pack-destination', dir], { cwd: root })).stdout)
+    try {
+      await run('npm', ['install', '--no-audit', '--no-fund', join(dir, filename)], { cwd: dir, timeout: 200_000 })
+    } catch ({ stderr, killed }) {
+      if (killed) return 'npm install: not done within 200 s'
+      if (/ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONN|EHOSTUNREACH|ENETUNREACH|ERR_SOCKET/.test(stderr)) return `npm install: no network (${stderr.match(/(?<=code )\S+/)})`
+      throw new Error(stderr)
+    }
+    const imports = ['', '/edge', '/web', '/training'].map(entry => `await import('blockscale${entry}')`).join()
+    const { stdout: entries } = await run(process.execPath, ['--input-type=module', '-e', `console.log([${imports}].map(e => typeof (e.open ?? e.parseConfig)).join())`], options)
+    const { selfTest } = JSON.parse((await run(join(dir, 'node_modules/.bin/blockscale'), ['info', '--json'], options)).stdout)
+    if (entries.trim() !== 'function,function,function,function' || !/^passed/.test(selfTest)) throw new Error(`entries: ${entries}; self-test: ${selfTest}`)
+    return { runtime: filename, hashes: { installed: { ...expected, shown: 'every entry imports; self-test ' + selfTest } } }
+  } finally { rmSync(dir, { recursive: true }) }
+}
+
 const { values: { json }, positionals: [only = ''] } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } })
 const deno = command('deno'), bun = command('bun')
 const subjects = [
+  ['packed package', installed],
   ...[...await nodes()].map(([version, path]) => [`node ${version}`, () => inProcess(path)]),
   ['deno', () => deno ? inProcess(deno, 'run', '-A') : 'not installed'],
   ['bun', () => bun ? inProcess(bun) : 'not installed'],
