@@ -8,7 +8,7 @@ import { blockQuantizer } from '../dist/numerics/profiles.js'
 import { gemm } from '../dist/ops/gemm.js'
 import { fakeQuantize } from '../dist/ops/quantize.js'
 import { Program } from '../dist/runtime/program.js'
-import { inWorkerd, load } from '../test/runtimes/bundle.mjs'
+import { edgeWorker, load } from '../test/runtimes/bundle.mjs'
 
 const CALLS = 200
 
@@ -41,7 +41,7 @@ async function coldStarts() {
   const command = `import(${JSON.stringify(script)}).then(m => m.coldStart()).then(r => console.log(r.coldStart))`
   const inNode = async () => Number((await promisify(execFile)(process.execPath, ['--input-type=module', '-e', command])).stdout)
   const figure = (where, measure) => ({ name: `runtime/cold start of the edge entry/${where}`, unit: 'ms', timer: { async sample() { const seconds = await measure() / 1e3; return { least: seconds, median: seconds } } } })
-  return [figure('node', inNode), ...await load('miniflare') ? [figure('workerd', async () => (await inWorkerd('/cold')).coldStart)] : []]
+  return [figure('node', inNode), ...await load('miniflare') ? [figure('workerd', async () => (await edgeWorker('/cold')).coldStart)] : []]
 }
 
 export async function benches({ inline, pool, threads }) {

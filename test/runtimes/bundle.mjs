@@ -32,19 +32,21 @@ export async function bundle(dir, inputs, conditionNames) {
   await build.close()
 }
 
-/** What the worker of edge-worker.mjs answers to `path`, in an isolate of its own; undefined where miniflare is not installed. */
-export async function inWorkerd(path) {
+/** What `script`, a worker, answers to a request, as bytes, in an isolate of its own; undefined where miniflare is not installed. */
+export async function inWorkerd(script, path, request = {}) {
   const miniflare = await load('miniflare')
   if (!miniflare) return
   const dir = mkdtempSync(join(tmpdir(), 'blockscale-'))
   try {
-    await bundle(dir, { worker: join(here, 'edge-worker.mjs') }, ['workerd', 'worker', 'import', 'default'])
+    await bundle(dir, { worker: script }, ['workerd', 'worker', 'import', 'default'])
     const modules = readdirSync(dir).sort((a, b) => (b === 'worker.js') - (a === 'worker.js')).map(f => ({ type: f.endsWith('.js') ? 'ESModule' : 'CompiledWasm', path: join(dir, f) }))
     const worker = new miniflare.Miniflare({ modules, modulesRoot: dir, compatibilityDate: '2025-01-01' })
-    try {
-      const text = await (await worker.dispatchFetch(`http://localhost${path}`)).text()
-      try { return JSON.parse(text) } catch { throw new Error(text) }
-    } finally { await worker.dispose() }
+    try { return Buffer.from(await (await worker.dispatchFetch(`http://localhost${path}`, request)).arrayBuffer()) } finally { await worker.dispose() }
   } finally { rmSync(dir, { recursive: true }) }
 }
 
+/** What edge-worker.mjs answers to `path`; undefined where miniflare is not installed. */
+export async function edgeWorker(path) {
+  const answer = (await inWorkerd(join(here, 'edge-worker.mjs'), path))?.toString()
+  try { return answer && JSON.parse(answer) } catch { throw new Error(answer) }
+}

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { bundle, folders, inWorkerd, load } from './bundle.mjs'
+import { bundle, edgeWorker, folders, inWorkerd, load } from './bundle.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const expected = JSON.parse(readFileSync(join(here, 'expected.json'), 'utf8'))
@@ -37,7 +37,19 @@ async function nodes() {
 const PATIENCE = 300_000
 const inProcess = async (executable, ...args) => JSON.parse((await run(executable, [...args, join(here, 'process.mjs')], { cwd: root, timeout: PATIENCE })).stdout)
 
-const workerd = async () => await inWorkerd('/') ?? 'miniflare is not installed'
+const workerd = async () => await edgeWorker('/') ?? 'miniflare is not installed'
+
+/** The example worker: answers a posted tensor with the bytes that it has for it in this process. */
+async function exampleWorker() {
+  const { formatSafetensors, raw } = await import('../../build/edge.js')
+  const { default: worker } = await import('../../examples/edge-worker/worker.js')
+  const path = '/?profile=torchao-rceil&format=e2m1', request = { method: 'POST', body: formatSafetensors([['w', raw(Float32Array.from({ length: 300 }, (_, i) => Math.fround(i ** 1.5 - 700)), [3, 100])]]) }
+  const got = await inWorkerd(join(root, 'examples/edge-worker/worker.js'), path, request)
+  if (!got) return 'miniflare is not installed'
+  const want = Buffer.from(await (await worker.fetch(new Request(`http://localhost${path}`, request))).arrayBuffer())
+  if (!got.equals(want) || want.length < 300) throw new Error(`answers ${got.subarray(0, 200)}, here ${want.subarray(0, 200)}`)
+  return { runtime: 'example worker', hashes: { 'in workerd': { ...expected, shown: `${got.length} bytes, as in this process` } } }
+}
 
 /** Open `url` in Chromium and do `work` with the page; or why that cannot be. */
 async function browse(work, start) {
@@ -122,6 +134,7 @@ const subjects = [
   ['deno', () => deno ? inProcess(deno, 'run', '-A') : 'not installed'],
   ['bun', () => bun ? inProcess(bun) : 'not installed'],
   ['workerd', workerd],
+  ['workerd, example worker', exampleWorker],
   ['chromium', () => chromium(true)],
   ['chromium, page not isolated', () => chromium(false)],
   ['chromium, example page', examplePage],
