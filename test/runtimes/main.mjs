@@ -17,7 +17,7 @@ const root = join(here, '../..')
 const run = promisify(execFile)
 
 /** An installed command, or undefined. */
-const command = (...names) => names.flatMap(name => [...folders.map(f => join(f, 'node_modules/.bin')), ...process.env.PATH.split(delimiter)].map(dir => join(dir, name))).find(existsSync)
+const command = (...names) => names.flatMap(name => [...folders.flatMap(f => [join(f, 'node_modules/.bin'), join(f, 'node_modules/@deno/linux-x64-glibc')]), ...process.env.PATH.split(delimiter)].map(dir => join(dir, name))).find(existsSync)
 
 /** Executables of Node by version: this process's, then those of BLOCKSCALE_NODES and of the folders. */
 async function nodes() {
