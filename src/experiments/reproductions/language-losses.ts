@@ -45,11 +45,11 @@ export function above<Arm extends string>(losses: Losses<Arm>, better: Arm, wors
   return shows(`loss of ${worse} against ${better}`, 'higher', `${signed(d.meanDifference)} ± ${d.standardError.toFixed(4)}, higher in ${d.higher} of ${losses.get(worse)!.length} seeds`, d.meanDifference > 0)
 }
 
-/** Every arm's loss above the baseline's of the same seed. */
+/** Every arm's loss above the baseline's of the same seed. An arm may lack the last seeds. */
 export function gapFigure<Arm extends string>(losses: Losses<Arm>, name: string): ReproductionFigure {
   const [first, ...others] = [...losses.keys()] as [Arm, ...Arm[]], baseline = losses.get(first)!
   const each = others.flatMap(arm => losses.get(arm)!.map((loss, i) => ({ arm, seed: i, gap: loss - baseline[i]! })))
-  const means = others.map(arm => { const { meanDifference: mean, standardError } = paired(baseline, losses.get(arm)!); return { arm, mean, low: mean - standardError, high: mean + standardError } })
+  const means = others.map(arm => { const values = losses.get(arm)!, { meanDifference: mean, standardError } = paired(baseline.slice(0, values.length), values); return { arm, mean, low: mean - standardError, high: mean + standardError } })
   return {
     name, title: `Loss above the ${first} run of the same seed`,
     caption: 'Small dots: one seed each. Bars: mean and standard error of the paired differences.',
