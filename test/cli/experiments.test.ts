@@ -144,7 +144,7 @@ describe('sweep', () => {
     expect(['baseline.diverged', 'studied.diverged', 'studied.val_loss', 'precision'].map(c => textColumn(table, c)[1])).toEqual(['true', 'true', '', 'e4m3/e4m3'])
     expect((await blockscale('report', sweep.folder)).out).toBe(`${sweep.folder}/report.html\n`)
     expect(readFileSync(join(sweep.folder, 'report.html'), 'utf8')).toContain('1 of 2')
-  })
+  }, 400_000)
 
   it('takes one of the paper\'s files over one of its configurations, changed for a small machine', async () => {
     const base = write('base.yaml', 'max_duration: 48000\nmodel: { d_model: 1024, n_heads: 16, n_layers: 6, vocab_size: 32000, w_mx_format: fp8_e5m2, a_mx_format: bfloat16 }\noptimizer: { name: adamw, learning_rate: 2.0e-4, betas: [0.9, 0.95] }\n')
