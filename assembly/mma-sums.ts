@@ -15,24 +15,23 @@
 import { wordExp, wordSig } from './mma-operand'
 import { fdpa_full_step } from './mma-fdpa'
 import { isSpecial, nanBits } from './mma-round'
-import { COLUMNS, HIGH, LAST_AT, LOW, LOW_AT, NONE, ROWS, SPECIAL, SPREAD, UNIT_AT, WIDEST_PAIR, WIDEST_WHOLE, factorsAt, infoAt, largest, panelBytes, partAt, pow2 } from './mma-sums-pack'
+import { COLUMNS, HIGH, LAST_AT, LOW, LOW_AT, NONE, ROWS, SPECIAL, SPREAD, SQUARES, TALL, UNIT_AT, WIDEST_WHOLE, factorsAt, infoAt, largest, panelBytes, partAt, pow2 } from './mma-sums-pack'
 import { dot_4x8, dot_f64_4x8 } from './mma-tiles'
 import { scratch } from './scratch'
-
-/** Panels of A in one item: 64 rows. */
-const TALL: i32 = 16
-/** Products along k done for one tile before the next: a panel of B of that length stays in the first-level cache. */
-const DEPTH: i32 = 256
 
 /** floor(log2 |x|) of a normal f64. */
 // @ts-ignore: decorator
 @inline
 function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 1023 }
 
-/** Scratch: sums, lanes to repair, integer sums of a tile; for each tile of an item two sets of accumulators (f64) and its state. */
-const SUMS_AT: usize = 0, FAILED_AT: usize = 256, ANY_AT: usize = 512, INTEGERS_AT: usize = 1024
-const TILES_AT: usize = 2048, SET: usize = 256, TILE: usize = 512
-const STATE_AT: usize = TILES_AT + <usize>TALL * TILE
+/**
+ * Scratch: masks of failed lanes, integer sums; for each tile of an item its sums, two sets of accumulators (f64), which lanes failed (a bit each), and a state:
+ * whether a NaN or Inf is among its accumulators, whether all of them may be zero.
+ */
+const FAILED_AT: usize = 0, INTEGERS_AT: usize = 256, SUMS_AT: usize = 1024
+const TILES_AT: usize = SUMS_AT + 256 * <usize>TALL, SET: usize = 256, TILE: usize = 512
+const LANES_AT: usize = TILES_AT + TILE * <usize>TALL, STATE_AT: usize = LANES_AT + 4 * <usize>TALL
+const SPECIAL_TILE: usize = 0, ZERO_TILE: usize = 4
 
 /** The operands as mma_decode left them, for the lanes that need more than sums; and the unit. */
 let wordsA: usize = 0, flagsA: usize = 0, wordsB: usize = 0, flagsB: usize = 0
@@ -46,68 +45,66 @@ export function mma_sums(d: usize, c: usize, a_packed: usize, b_packed: usize, a
   step: i32, first: i32, last: i32, point: i32, fraction: i32, floor: i32, integers: i32, begin: i32, end: i32): void {
   wordsA = a; flagsA = a_flags; wordsB = b; flagsB = b_flags
   rowsA = M; rowsB = N; rowStride = stride; stepLength = step; fractionBits = fraction; pointBits = point; floorExp = floor; inIntegers = integers != 0
-  const steps = stride / step, depth = DEPTH / step
+  const steps = stride / step
   const columns = (N + COLUMNS - 1) / COLUMNS
   const bytesA = panelBytes(ROWS, step, inIntegers), bytesB = panelBytes(COLUMNS, step, inIntegers)
   for (let item = begin; item < end; item++) {
     const panel0 = item / columns * TALL, column = item % columns
     const panels = min(TALL, (M + ROWS - 1) / ROWS - panel0)
     for (let t = 0; t < panels; t++) load_tile(t, c, (panel0 + t) * ROWS, column * COLUMNS)
-    for (let s = first; s < last; s += depth) {
-      const count = min(depth, last - s)
-      for (let t = 0; t < panels; t++) {
-        let pa = a_packed + <usize>((panel0 + t) * steps + s) * bytesA, pb = b_packed + <usize>(column * steps + s) * bytesB
-        for (let i = 0; i < count; i++) {
-          run(t, pa, pb, (panel0 + t) * ROWS, column * COLUMNS, s + i)
-          pa += bytesA
-          pb += bytesB
-        }
-      }
+    let old: usize = 0
+    for (let s = first; s < last; s++) {
+      // All tiles, then all lanes to repair: so that the one need not wait for the other.
+      const pa = a_packed + <usize>(panel0 * steps + s * TALL) * bytesA, pb = b_packed + <usize>(column * steps + s) * bytesB
+      for (let t = 0; t < panels; t++) store<u32>(scratch + LANES_AT + (<usize>t << 2), run(t, pa + <usize>t * bytesA, pb, old, (panel0 + t) * ROWS, column * COLUMNS, s))
+      for (let t = 0; t < panels; t += 2) repair(t, pa, bytesA, pb, old, panel0 * ROWS, column * COLUMNS, s)
+      old = SET - old
     }
-    for (let t = 0; t < panels; t++) store_tile(t, d, (panel0 + t) * ROWS, column * COLUMNS)
+    for (let t = 0; t < panels; t++) store_tile(t, d, old, (panel0 + t) * ROWS, column * COLUMNS)
   }
 }
 
-/** A tile's state: which of its two sets of accumulators is current (byte offset); whether a NaN or Inf is among them; whether all of them may be zero. */
 // @ts-ignore: decorator
 @inline
-function state(t: i32): usize { return scratch + STATE_AT + (<usize>t << 4) }
+function state(t: i32): usize { return scratch + STATE_AT + (<usize>t << 3) }
 // @ts-ignore: decorator
 @inline
 function tileAt(t: i32): usize { return scratch + TILES_AT + <usize>t * TILE }
+// @ts-ignore: decorator
+@inline
+function sumsAt(t: i32): usize { return scratch + SUMS_AT + (<usize>t << 8) }
 
-/** Step s of tile t. */
-function run(t: i32, pa: usize, pb: usize, row: i32, column: i32, s: i32): void {
-  const at = state(t), step = stepLength
-  const old = <usize>load<i32>(at), from = tileAt(t) + old, to = tileAt(t) + SET - old
+/** Step s of tile t, from the accumulators at `old` into the others. Returns the lanes to repair. */
+function run(t: i32, pa: usize, pb: usize, old: usize, row: i32, column: i32, s: i32): u32 {
+  const at = state(t), step = stepLength, from = tileAt(t) + old, to = tileAt(t) + SET - old
   const infoA = pa + infoAt(ROWS, step, inIntegers), infoB = pb + infoAt(COLUMNS, step, inIntegers)
-  store<i32>(at, <i32>(SET - old))
   // Sums stay below 2^(H + 7), accumulators below 2^(L + F + 1) or repaired, results above 2^-149 or exact.
-  if (load<i32>(infoA, SPECIAL) | load<i32>(infoB, SPECIAL) | load<i32>(at, 4) || load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH) > 100 || load<i32>(infoA, LOW) + load<i32>(infoB, LOW) < -149
+  if (load<i32>(infoA, SPECIAL) | load<i32>(infoB, SPECIAL) | load<i32>(at, SPECIAL_TILE) || load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH) > 100 || load<i32>(infoA, LOW) + load<i32>(infoB, LOW) < -149
     || max(load<i32>(infoA, SPREAD), load<i32>(infoB, SPREAD)) == NONE) {
     plain(t, from, to, row, column, s)
-    return
+    return 0
   }
   const fa = pa + factorsAt(ROWS, step, inIntegers), fb = pb + factorsAt(COLUMNS, step, inIntegers)
-  if (inIntegers) integer_sums(step, pa, pb, load<i32>(infoA, SPREAD), load<i32>(infoB, SPREAD), fa, fb)
-  else dot_f64_4x8(step, pa, pb, scratch + SUMS_AT)
-  const least = load<i32>(at, 8) ? 0 : pow2(23 - fractionBits)
-  finish(fa, fb, from, to, least, pow2(fractionBits + 1), least * pow2(max(load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH), -900) - 8))
-  store<i32>(at, 0, 8)
-  if (v128.any_true(v128.or(v128.load(scratch + ANY_AT), v128.load(scratch + ANY_AT, 16)))) repair(at, pa, pb, fa, fb, from, to, row, column, s)
+  if (inIntegers) integer_sums(step, pa, pb, infoA, infoB, fa, fb, sumsAt(t))
+  else dot_f64_4x8(step, pa, pb, sumsAt(t))
+  const least = load<i32>(at, ZERO_TILE) ? 0 : pow2(23 - fractionBits)
+  finish(fa, fb, from, to, sumsAt(t), least, pow2(fractionBits + 1), least * pow2(max(load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH), -900) - 8))
+  store<i32>(at, 0, ZERO_TILE)
+  return <u32>(maskBits(scratch + FAILED_AT) | maskBits(scratch + FAILED_AT + 128) << 16)
 }
 
 /** The sums of a tile from integers: one product of whole numbers, or two or four of parts. */
-function integer_sums(step: i32, pa: usize, pb: usize, spreadA: i32, spreadB: i32, fa: usize, fb: usize): void {
+function integer_sums(step: i32, pa: usize, pb: usize, infoA: usize, infoB: usize, fa: usize, fb: usize, sums: usize): void {
+  const wideA = load<i32>(infoA, SPREAD) > WIDEST_WHOLE, wideB = load<i32>(infoB, SPREAD) > WIDEST_WHOLE
   const pairs = step >> 1, to = scratch + INTEGERS_AT
   const lowA = pa + partAt(ROWS, step, 1), highA = pa + partAt(ROWS, step, 2), lowB = pb + partAt(COLUMNS, step, 1), highB = pb + partAt(COLUMNS, step, 2)
-  if (spreadA <= WIDEST_WHOLE && spreadB <= WIDEST_WHOLE && spreadA + spreadB <= WIDEST_PAIR) {
+  if (!wideA && !wideB && load<f64>(infoA, SQUARES) * load<f64>(infoB, SQUARES) < 0.999 * 4611686018427387904) { // 2^62
     dot_4x8(pairs, pa, pb, to)
-    scale_sums(1, 1, fa, fb)
-  } else if (spreadB <= WIDEST_WHOLE) {
-    dot_4x8(pairs, lowA, pb, to)
-    dot_4x8(pairs, highA, pb, to + 128)
-    scale_sums(2, 256, fa, fb)
+    scale_sums(1, 1, fa, fb, sums)
+  } else if (!wideA || !wideB) {
+    dot_4x8(pairs, wideB ? pa : lowA, wideB ? lowB : pb, to)
+    dot_4x8(pairs, wideB ? pa : highA, wideB ? highB : pb, to + 128)
+    scale_sums(2, 256, fa, fb, sums)
   } else {
     dot_4x8(pairs, lowA, lowB, to)
     dot_4x8(pairs, lowA, highB, to + 128)
@@ -122,13 +119,13 @@ function integer_sums(step: i32, pa: usize, pb: usize, spreadA: i32, spreadB: i3
       v128.store(p, z, 256)
       v128.store(p, w, 272)
     }
-    scale_sums(3, 256, fa, fb)
+    scale_sums(3, 256, fa, fb, sums)
   }
 }
 
-/** SUMS = units of row and column times the `count` integers of a lane, each `weight` times the one before. */
-function scale_sums(count: i32, weight: f64, fa: usize, fb: usize): void {
-  let to = scratch + SUMS_AT, from = scratch + INTEGERS_AT
+/** to = units of row and column times the `count` integers of a lane, each `weight` times the one before. */
+function scale_sums(count: i32, weight: f64, fa: usize, fb: usize, to: usize): void {
+  let from = scratch + INTEGERS_AT
   const w = f64x2.splat(weight), w2 = f64x2.splat(weight * weight)
   for (let r = 0; r < ROWS; r++) {
     const unit = f64x2.splat(load<f64>(fa, UNIT_AT * ROWS))
@@ -161,12 +158,11 @@ function scale_sums(count: i32, weight: f64, fa: usize, fb: usize): void {
 /** The 24 leading bits of an f64. */
 const KEEP = memory.data<i64>([-0x20000000, -0x20000000])
 
-/** to = RZ(from + sums), and at FAILED_AT which lanes fail a condition; their union at ANY_AT. `least` and `most`: the conditions' constants,
+/** to = RZ(from + sums), and at FAILED_AT which lanes fail a condition. `least` and `most`: the conditions' constants,
  * 2^(23 - F) (or 0: all c are 0) and 2^(F + 1); `guard`: the largest t / 2^8. */
-function finish(fa: usize, fb: usize, from: usize, to: usize, least: f64, most: f64, guard: f64): void {
+function finish(fa: usize, fb: usize, from: usize, to: usize, sums: usize, least: f64, most: f64, guard: f64): void {
   const keep = v128.load(KEEP), g = f64x2.splat(guard)
-  let any0 = i64x2.splat(0), any1 = any0
-  let sums = scratch + SUMS_AT, failed = scratch + FAILED_AT
+  let failed = scratch + FAILED_AT
   for (let r = 0; r < ROWS; r++) {
     const high = load<f64>(fa), top = f64x2.splat(high), limit = f64x2.splat(high * least), low = f64x2.splat(load<f64>(fa, LOW_AT * ROWS) * most)
     const end = to + 64
@@ -182,8 +178,6 @@ function finish(fa: usize, fb: usize, from: usize, to: usize, least: f64, most: 
       const l0 = f64x2.mul(v128.load(fb, LOW_AT * COLUMNS), low), l1 = f64x2.mul(v128.load(fb, LOW_AT * COLUMNS + 16), low)
       const x0 = v128.or(cut0, f64x2.le(l0, f64x2.pmax(a0, f64x2.mul(h0, top))))
       const x1 = v128.or(cut1, f64x2.le(l1, f64x2.pmax(a1, f64x2.mul(h1, top))))
-      any0 = v128.or(any0, x0)
-      any1 = v128.or(any1, x1)
       v128.store(to, d0)
       v128.store(to, d1, 16)
       v128.store(failed, x0)
@@ -197,8 +191,6 @@ function finish(fa: usize, fb: usize, from: usize, to: usize, least: f64, most: 
     fb -= 64
     fa += 8
   }
-  v128.store(scratch + ANY_AT, any0)
-  v128.store(scratch + ANY_AT, any1, 16)
 }
 
 /** Sixteen lanes' masks as bits. */
@@ -210,27 +202,30 @@ function maskBits(p: usize): i32 {
   return i8x16.bitmask(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)))
 }
 
-/** The failed lanes of a step again, from E. */
-function repair(at: usize, pa: usize, pb: usize, fa: usize, fb: usize, from: usize, to: usize, row: i32, column: i32, s: i32): void {
-  const step = stepLength, last = <usize>max(step, 8) << 1
-  const a = wordsA + (<usize>(row * rowStride + s * step) << 2), b = wordsB + (<usize>(column * rowStride + s * step) << 2), stride = <usize>rowStride << 2
-  for (let lanes = maskBits(scratch + FAILED_AT) | maskBits(scratch + FAILED_AT + 128) << 16; lanes; lanes &= lanes - 1) {
-    const lane = ctz(lanes), r = <usize>(lane >> 3), j = <usize>(lane & 7), x = a + r * stride, y = b + j * stride
-    const high = load<f64>(fa + (r << 3)) * load<f64>(fb + (j << 3)), low = load<f64>(fa + (r << 3), LOW_AT * ROWS) * load<f64>(fb + (j << 3), LOW_AT * COLUMNS)
+/** The failed lanes of tiles t and t + 1 of a step again, from E. `row` is the item's first. */
+function repair(t: i32, pa: usize, bytesA: usize, pb: usize, old: usize, row: i32, column: i32, s: i32): void {
+  const step = stepLength, last = <usize>max(step, 8) << 1, k = s * step
+  const fb = pb + factorsAt(COLUMNS, step, inIntegers)
+  for (let lanes = load<u64>(scratch + LANES_AT + (<usize>t << 2)); lanes; lanes &= lanes - 1) {
+    const at = <i32>ctz(lanes), tile = t + (at >> 5), r = at >> 3 & 3, j = at & 7, lane = <usize>(at & 31) << 3
+    const fa = pa + <usize>tile * bytesA + factorsAt(ROWS, step, inIntegers) + (<usize>r << 3), fj = fb + (<usize>j << 3)
+    const high = load<f64>(fa) * load<f64>(fj), low = load<f64>(fa, LOW_AT * ROWS) * load<f64>(fj, LOW_AT * COLUMNS)
     if (high == 0) continue // products of zeros: RZ(c + 0) = c
-    const c = load<f64>(from + (<usize>lane << 3))
-    let E = c != 0 ? max(log2(c), -126) : -NONE
-    if (E < log2(high)) E = max(E, top_exponent(x, y, step))
+    const x = wordsA + (<usize>((row + tile * ROWS + r) * rowStride + k) << 2), y = wordsB + (<usize>((column + j) * rowStride + k) << 2)
+    const c = load<f64>(tileAt(tile) + old + lane)
+    // Without branches on the data, which a processor would guess wrong as often as not.
+    const E = max(select(max(log2(c), -126), -NONE, c != 0), top_exponent(x, y, step))
     const cut = E - fractionBits, unit = pow2(cut)
-    let sum = load<f64>(scratch + SUMS_AT + (<usize>lane << 3))
+    let sum = load<f64>(sumsAt(tile) + lane)
     // Is a product cut? Beyond 45 binades the sum need not be exact in f64 either.
-    if (low < unit && (high > low * pow2(45) || any_below(fa + LAST_AT * ROWS + r * last, fb + LAST_AT * COLUMNS + j * last, last, cut))) sum = cut_sum(x, y, step, pointBits + cut) * unit
+    const lastA = fa + LAST_AT * ROWS + <usize>r * (last - 8), lastB = fj + LAST_AT * COLUMNS + <usize>j * (last - 8)
+    if (i32(any_below(lastA, lastB, last, cut)) | i32(high > low * pow2(45))) sum = cut_sum(x, y, step, pointBits + cut) * unit
     let d = reinterpret<f64>(reinterpret<u64>(trunc(c * pow2(-cut)) * unit + sum) & 0xffffffffe0000000)
     if (abs(d) >= pow2(128)) {
       d = copysign<f64>(Infinity, d)
-      store<i32>(at, 1, 4)
+      store<i32>(state(tile), 1, SPECIAL_TILE)
     }
-    store<f64>(to + (<usize>lane << 3), d)
+    store<f64>(tileAt(tile) + SET - old + lane, d)
   }
 }
 
@@ -277,13 +272,13 @@ function cut_sum(a: usize, b: usize, step: i32, unit: i32): f64 {
 /** Step s of tile t by the plain kernel. */
 function plain(t: i32, from: usize, to: usize, row: i32, column: i32, s: i32): void {
   const at = state(t), k = s * stepLength, steps = rowStride / stepLength
-  store<i32>(at, 0, 8)
+  store<i32>(at, 0, ZERO_TILE)
   for (let r = 0; r < min(ROWS, rowsA - row); r++) {
     for (let j = 0; j < min(COLUMNS, rowsB - column); j++) {
       const lane = <usize>(r * COLUMNS + j) << 3, i = row + r, n = column + j
       const bits = fdpa_full_step(wordsA + (<usize>(i * rowStride + k) << 2), wordsB + (<usize>(n * rowStride + k) << 2),
         load<u8>(flagsA + <usize>(i * steps + s)) | load<u8>(flagsB + <usize>(n * steps + s)), stepLength, to_bits(load<f64>(from + lane)), pointBits, fractionBits, floorExp, 0)
-      if (isSpecial(bits, false)) store<i32>(at, 1, 4)
+      if (isSpecial(bits, false)) store<i32>(at, 1, SPECIAL_TILE)
       store<f64>(to + lane, <f64>reinterpret<f32>(bits))
     }
   }
@@ -300,20 +295,22 @@ function to_bits(c: f64): u32 {
 function load_tile(t: i32, c: usize, row: i32, column: i32): void {
   const at = state(t), to = tileAt(t), zero = i32x4.splat(0)
   for (let p = to; p < to + TILE; p += 16) v128.store(p, zero)
-  v128.store(at, zero)
-  store<i32>(at, c ? 0 : 1, 8)
+  store<u32>(scratch + LANES_AT + (<usize>t << 2), 0)
+  store<u32>(scratch + LANES_AT + (<usize>(t | 1) << 2), 0)
+  store<i32>(at, 0, SPECIAL_TILE)
+  store<i32>(at, c ? 0 : 1, ZERO_TILE)
   if (!c) return
   for (let r = 0; r < min(ROWS, rowsA - row); r++) {
     for (let j = 0; j < min(COLUMNS, rowsB - column); j++) {
       const bits = load<u32>(c + (<usize>((row + r) * rowsB + column + j) << 2))
-      if (isSpecial(bits, false)) store<i32>(at, 1, 4)
+      if (isSpecial(bits, false)) store<i32>(at, 1, SPECIAL_TILE)
       store<f64>(to + (<usize>(r * COLUMNS + j) << 3), <f64>reinterpret<f32>(bits))
     }
   }
 }
 
-function store_tile(t: i32, d: usize, row: i32, column: i32): void {
-  const from = tileAt(t) + <usize>load<i32>(state(t))
+function store_tile(t: i32, d: usize, old: usize, row: i32, column: i32): void {
+  const from = tileAt(t) + old
   for (let r = 0; r < min(ROWS, rowsA - row); r++) {
     const to = d + (<usize>((row + r) * rowsB + column) << 2), line = from + (<usize>(r * COLUMNS) << 3)
     for (let j = 0; j < min(COLUMNS, rowsB - column); j++) store<u32>(to + (<usize>j << 2), to_bits(load<f64>(line + (<usize>j << 3))))
