@@ -18,7 +18,7 @@ export const stepAxis = (steps: number, label: string | null = 'completed steps'
   ({ domain: [0, steps], label, labelArrow: 'none' as never, labelAnchor: 'center', tickSize: 4, tickFormat: thousands })
 
 /** Ticks of a logarithmic axis: powers of ten, with 2 and 5 times them where those are too few, or evenly spaced round numbers. */
-function logTicks(low: number, high: number): number[] {
+export function logTicks(low: number, high: number): number[] {
   const first = Math.floor(Math.log10(low)), decades = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, i) => first + i)
   for (const digits of [[1], [1, 2, 5]]) {
     const shown = decades.flatMap(e => digits.map(d => Number(`${d}e${e}`))).filter(t => t >= low && t <= high)

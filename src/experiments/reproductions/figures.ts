@@ -1,10 +1,17 @@
 // Figures that several reproductions share: lines over steps, gaps by arm, losses with their spikes. Few points, so that the SVG files stay small.
 import * as Plot from '@observablehq/plot'
 import { thin, type Point } from '../../report/data.ts'
+import { logTicks } from '../../report/figures.ts'
 import { color } from '../../report/style.ts'
 import type { ReproductionFigure } from '../reproduction.ts'
 import { gap, lossPoints, spikesOf } from './readings.ts'
 import type { ArmRuns } from './training.ts'
+
+/** A logarithmic axis with few round ticks. */
+function logScale(values: readonly number[]): Plot.ScaleOptions {
+  const domain = [Math.min(...values), Math.max(...values)] as const
+  return { type: 'log', domain, ticks: logTicks(...domain), tickFormat: (v: number) => String(v) }
+}
 
 /** A figure of lines over steps, one colour each; at most `points` points per line are drawn and kept as data. */
 export function linesFigure(
@@ -16,7 +23,7 @@ export function linesFigure(
   return {
     name, title, caption, data,
     plot: {
-      height: 280, x: { label: 'completed steps' }, y: { label: y, grid: true, ...log ? { type: 'log', tickFormat: (v: number) => String(Number(v.toPrecision(2))) } : {} },
+      height: 280, x: { label: 'completed steps' }, y: { label: y, grid: true, ...log ? logScale(data.map(d => d.value)) : {} },
       color: { legend: true, domain: names, range: names.map((_, i) => color.series(i)) },
       marks: [Plot.line(data, { x: 'step', y: 'value', stroke: 'series', strokeWidth: 1.8 }), ...marks],
     },
@@ -42,11 +49,11 @@ export function gapsFigure<Name extends string>(runs: ArmRuns<Name>, baseline: N
 
 /** Losses of all runs, one panel per arm, on a logarithmic axis; steps inside spikes are marked. */
 export function spikeFigure(runs: ArmRuns, { name, title, caption }: { readonly name: string, readonly title: string, readonly caption: string }): ReproductionFigure {
-  const data = [...runs].flatMap(([arm, list]) => list.flatMap((run, seed) => thin(lossPoints(run, 'studied', 1), 80).map(p => ({ arm, seed, step: p.step, loss: Number(p.value.toPrecision(4)), spike: spikesOf(run).some(s => p.step >= s.start && p.step <= s.end) }))))
+  const data = [...runs].flatMap(([arm, list]) => list.flatMap((run, seed) => thin(lossPoints(run, 'studied', 1), 60).map(p => ({ arm, seed, step: p.step, loss: Number(p.value.toPrecision(4)), spike: spikesOf(run).some(s => p.step >= s.start && p.step <= s.end) }))))
   return {
     name, title, caption, data,
     plot: {
-      height: 60 + 110 * runs.size, marginRight: 110, x: { label: 'completed steps' }, y: { label: 'loss', type: 'log', grid: true, ticks: 4, tickFormat: (v: number) => String(Number(v.toPrecision(2))) }, fy: { label: null, domain: [...runs.keys()] },
+      height: 60 + 110 * runs.size, marginRight: 110, x: { label: 'completed steps' }, y: { label: 'loss', grid: true, ...logScale(data.map(d => d.loss)) }, fy: { label: null, domain: [...runs.keys()] },
       marks: [
         Plot.line(data, { x: 'step', y: 'loss', z: 'seed', fy: 'arm', stroke: 'var(--baseline)', strokeWidth: 1.2 }),
         Plot.dot(data.filter(d => d.spike), { x: 'step', y: 'loss', fy: 'arm', r: 1.8, fill: 'var(--studied)' }),

@@ -57,7 +57,7 @@ export function judge(cells: readonly Cell[]): Outcome {
   ], 'Unstable: the loss ends above twice the lowest that any learning rate reached in f32 at the same depth and width. One seed; far smaller and shorter than the paper\'s sweep, at learning rates that are higher in proportion.', [{
     name: 'r10-phase-diagram', title: 'Loss at the end, relative to the lowest f32 loss of the same depth and width', caption: 'Rows: depth, twice; columns: width. A number above 2 counts as unstable.',
     plot: {
-      height: 360, marginLeft: 90, marginTop: 40, x: { label: 'learning rate', type: 'band', tickFormat: String }, y: { label: 'depth', type: 'band' }, fx: { label: null, tickFormat: (w: number) => `d = ${w}` }, fy: { label: null },
+      height: 360, marginLeft: 60, marginRight: 50, marginTop: 40, x: { label: 'learning rate', type: 'band', tickFormat: String }, y: { label: 'depth', type: 'band' }, fx: { label: null, tickFormat: (w: number) => `d = ${w}` }, fy: { label: null },
       color: { legend: true, domain: ['stable', 'unstable'], range: ['var(--series-5)', 'var(--studied)'] },
       marks: [
         cell(judged, { x: 'lr', y: 'depth', fx: 'width', fy: 'precision', fill: d => d.unstable ? 'unstable' : 'stable', fillOpacity: d => d.unstable ? 0.75 : 0.35 }),

@@ -82,9 +82,9 @@ export function judge(forks: readonly Forks[], { onset, seed, late, early, after
   const of = (name: Name, place: Forks['place']) => forks.find(f => f.name === name && f.place === place)!.delays
   const averted = (name: Name, place: Forks['place']) => of(name, place).filter(d => d === null).length
   const mean = (delays: readonly (number | null)[]) => delays.reduce<number>((sum, d) => sum + (d ?? after), 0) / delays.length
-  const copies = forks[0]!.delays.length
+  const shown = (name: Name, place: Forks['place']) => String(Math.round(mean(of(name, place))) + 0), copies = forks[0]!.delays.length
   const averts = (name: Name): Finding => shows(`${name}: forks without a spike, late and early; control`, 'averts: more than the control at both places', `${averted(name, 'late')} and ${averted(name, 'early')} of ${copies}; ${averted(control, 'late')} and ${averted(control, 'early')}`, averted(name, 'late') > averted(control, 'late') && averted(name, 'early') > averted(control, 'early'))
-  const delays = (name: Name): Finding => shows(`${name}: mean delay of the spike, late and early; control`, 'delays: longer than the control at both places', `${mean(of(name, 'late')).toFixed(0)} and ${mean(of(name, 'early')).toFixed(0)} steps; ${mean(of(control, 'late')).toFixed(0)} and ${mean(of(control, 'early')).toFixed(0)}`, mean(of(name, 'late')) > mean(of(control, 'late')) && mean(of(name, 'early')) > mean(of(control, 'early')))
+  const delays = (name: Name): Finding => shows(`${name}: mean delay of the spike, late and early; control`, 'delays: longer than the control at both places', `${shown(name, 'late')} and ${shown(name, 'early')} steps; ${shown(control, 'late')} and ${shown(control, 'early')}`, mean(of(name, 'late')) > mean(of(control, 'late')) && mean(of(name, 'early')) > mean(of(control, 'early')))
   const others = names.filter(n => n !== control), total = (place: Forks['place']) => others.reduce((n, name) => n + averted(name, place), 0)
   return outcome([
     shows('control: forks that spike all the same, late', 'all: the onset is not a matter of the last bit', `${copies - averted(control, 'late')} of ${copies}`, averted(control, 'late') === 0),
