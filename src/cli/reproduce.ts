@@ -75,7 +75,7 @@ async function measure(reproduction: Reproduction, { out, ...context }: { scale:
   await writeFigures(out, figures)
   const { runtime, wide } = describeEngine()
   const result: Result = {
-    name, title, claim, source, scale: context.scale, seed: context.seed, seconds, machine: `${cpus().length} x ${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${runtime}, ${wide ?? '128-bit operations'}`,
+    name, title, claim, source, scale: context.scale, seed: context.seed, cost: reproduction.cost[context.scale], seconds, machine: `${cpus().length} x ${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${runtime}, ${wide ?? '128-bit operations'}`,
     ...outcome, figures: figures.map(f => ({ name: f.name, title: f.title, caption: f.caption })),
   }
   writeFileAtomic(resultFile(out, name), `${JSON.stringify(result, null, 2)}\n`)
@@ -85,12 +85,12 @@ async function measure(reproduction: Reproduction, { out, ...context }: { scale:
 const resultFile = (folder: string, name: string): string => join(folder, `${name}.json`)
 
 /** What an earlier run found at this scale and seed; null if there is none. */
-function readResult(folder: string, { name }: Reproduction, scale: Scale, seed: number): Result | null {
+function readResult(folder: string, { name, cost }: Reproduction, scale: Scale, seed: number): Result | null {
   const file = resultFile(folder, name)
   if (!existsSync(file)) return null
   let result: Result
   try { result = JSON.parse(readFileSync(file, 'utf8')) as Result } catch (error) { throw new UsageError(`${file}: not a result of reproduce (${(error as Error).message}); move it away`) }
-  return result.scale === scale && result.seed === seed ? result : null
+  return result.scale === scale && result.seed === seed ? { ...result, cost: cost[scale] } : null
 }
 
 async function writeFigures(folder: string, figures: readonly ReproductionFigure[]): Promise<void> {

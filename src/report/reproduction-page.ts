@@ -5,6 +5,9 @@ import type { Outcome, Reproduction, ReproductionFigure, Scale } from '../experi
 export interface Result extends Pick<Reproduction, 'name' | 'title' | 'claim' | 'source'>, Omit<Outcome, 'figures'> {
   readonly scale: Scale
   readonly seed: number
+  /** What it does and costs, on two idle cores. */
+  readonly cost: string
+  /** How long it took, with whatever else the machine did. */
   readonly seconds: number
   /** Processor and engine, in words. */
   readonly machine: string
@@ -17,17 +20,18 @@ const cell = (s: string): string => s.replaceAll('|', '\\|')
 export function reproductionPage(results: readonly Result[]): string {
   const [first] = results
   if (!first) return '# Reproduction\n\nNothing was measured.\n'
-  const machines = [...new Set(results.map(r => r.machine))], minutes = results.reduce((sum, r) => sum + r.seconds, 0) / 60
+  const machines = [...new Set(results.map(r => r.machine))]
   return `# Reproduction
 
-Written by \`blockscale reproduce --scale ${first.scale} --seed ${first.seed}\` in ${minutes < 1 ? 'less than a minute' : `${minutes.toFixed(0)} min`} on ${machines.join('; ')}.
+Written by \`blockscale reproduce --scale ${first.scale} --seed ${first.seed}\` on ${machines.join('; ')}.
+Numbers are functions of scale and seed, whatever the machine. Costs are those of two idle cores.
 
 A verdict follows from its findings: *reproduced* if all hold; *direction only* if those about sign, order or limit hold and a number does not; *not reproduced*
 otherwise; *not testable here* says why.
 
-| claim | verdict | findings that hold | time |
+| claim | verdict | findings that hold | cost |
 |---|---|---|---|
-${results.map(r => `| [${cell(r.title)}](#${r.name}) | ${r.verdict} | ${r.findings.length ? `${r.findings.filter(f => f.holds).length} of ${r.findings.length}` : ''} | ${r.seconds < 1 ? 'below 1' : r.seconds.toFixed(0)} s |`).join('\n')}
+${results.map(r => `| [${cell(r.title)}](#${r.name}) | ${r.verdict} | ${r.findings.length ? `${r.findings.filter(f => f.holds).length} of ${r.findings.length}` : ''} | ${r.cost} |`).join('\n')}
 
 ${results.map(section).join('\n')}`
 }
