@@ -5,7 +5,7 @@ import type { Outcome, Reproduction, ReproductionFigure, Scale } from '../experi
 export interface Result extends Pick<Reproduction, 'name' | 'title' | 'claim' | 'source'>, Omit<Outcome, 'figures'> {
   readonly scale: Scale
   readonly seed: number
-  /** What it does and costs, on two idle cores. */
+  /** What it does, and an estimate of its cost on two idle cores. */
   readonly cost: string
   /** How long it took, with whatever else the machine did. */
   readonly seconds: number
@@ -24,7 +24,7 @@ export function reproductionPage(results: readonly Result[]): string {
   return `# Reproduction
 
 Written by \`blockscale reproduce --scale ${first.scale} --seed ${first.seed}\` on ${machines.join('; ')}.
-Numbers are functions of scale and seed, whatever the machine. Costs are those of two idle cores.
+Numbers are functions of scale and seed, whatever the machine. Costs are estimates for two idle cores.
 
 A verdict follows from its findings: *reproduced* if all hold; *direction only* if those about sign, order or limit hold and a number does not; *not reproduced*
 otherwise; *not testable here* says why.

@@ -43,7 +43,7 @@ export async function measure({ width, batch, steps, lr, every }: Settings, { se
     shows('gradient error with the layer norm in MX, relative to bf16', 'larger: above 1.5', (both / operands).toFixed(2), both > 1.5 * operands),
     shows('of what the layer norm in MX adds, the part that goes when nothing saturates', 'most: above one half', `${(100 * (both - rounded) / (both - operands)).toFixed(0)} %`, both > operands && both - rounded > 0.5 * (both - operands)),
     shows('gradient error with the layer norm in MX relative to bf16, while less and more than half of gamma is in the last bucket', 'larger where gamma has clustered', `${before.toFixed(2)} and ${after.toFixed(2)}`, after > before),
-  ], 'E4M3 everywhere, at the weights of an f32 run; medians over its second half. E4M3 has steps of 1/8 above 1 and of 1/16 below: with a layer norm in MX, gamma near 1 cannot be told from its neighbours whether its block saturates or not.', [
+  ], 'E4M3 everywhere, at the weights of an f32 run; medians over its second half unless said otherwise. What is left without saturation is rounding: E4M3 has steps of 1/8 above 1 and of 1/16 below, which is coarse for gammas that differ by some hundredths.', [
     linesFigure({ name: 'overflow-or-layer-norm', title: 'Gradient error at the same weights, by what saturates', caption: 'Relative to the norm of the f32 gradient.', y: 'relative error', log: true, series: Object.fromEntries(names.map(n => [n, probePoints(run, n)])) }),
   ])
 }
