@@ -1,5 +1,5 @@
 // Shared by the everyday and the slow suite: kernel and oracle on generated tiles, chains of one to three steps.
-import { expect } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { configurationsOf, mmaTile } from '../src/conformance/mma-cases.ts'
 import { runTile } from '../src/conformance/mma-core.ts'
 import { mmaConfig, mmaModels } from '../src/numerics/mma.ts'
@@ -31,4 +31,19 @@ export function agree(name: string, count: number, seed: number, M = 12, N = 12,
     }
   }
   return ordinary / done
+}
+
+/** The slow suite's half `half`, 0 or 1: 10^7 results of every second model, in ten parts whose progress and rate are printed. */
+export function tenMillion(half: number): void {
+  describe('kernel and oracle agree on 10^7 provoking cases', () => {
+    it.each(distinctModels.filter((_, i) => i % 2 === half))('%s', name => {
+      const shares: number[] = [], start = performance.now()
+      for (let part = 0; part < 10; part++) {
+        shares.push(agree(name, 1e6, 7 + part))
+        const seconds = (performance.now() - start) / 1e3
+        console.log(`${name}: ${part + 1} 10^6 of 10^7 in ${seconds.toFixed(0)} s, ${(seconds / (part + 1) * (9 - part)).toFixed(0)} s to go`)
+      }
+      expect(Math.min(...shares)).toBeGreaterThan(0.4)
+    })
+  })
 }

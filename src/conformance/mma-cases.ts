@@ -3,7 +3,7 @@
 // their structure, so that every pair of rows provokes; a single case is a tile of 1 x 1. A tile is a function of (configuration, seed, index, sizes).
 import { formats, type FloatFormat, type FormatName } from '../numerics/formats.ts'
 import type { MmaConfig } from '../numerics/mma.ts'
-import { decodeRow, mmaElement } from '../oracle/mma.ts'
+import { decodeRow, mmaElement, mmaRows } from '../oracle/mma.ts'
 import { philox4x32 } from '../oracle/philox.ts'
 
 export interface MmaTile {
@@ -202,6 +202,12 @@ const accumulators: Record<string, (f16: boolean, top: number, F: number, result
 }
 const accumulatorOrder = ['zero', 'near', 'below', 'above', 'opposite', 'sticky', 'residue', 'tie', 'bits', 'subnormal', 'zero', 'negative zero', 'sticky', 'special']
 
+/** f, computed once per index. */
+function once<T>(f: (i: number) => T): (i: number) => T {
+  const known: T[] = []
+  return i => known[i] ??= f(i)
+}
+
 /** Tile `index` of the stream `seed`: M x N results, `steps` chained steps along k. */
 export function mmaTile(config: MmaConfig, seed: number, index: number, M: number, N: number, steps: number): MmaTile {
   const { model, scale } = config
@@ -227,9 +233,10 @@ export function mmaTile(config: MmaConfig, seed: number, index: number, M: numbe
   const accumulator = accumulatorOrder[Math.floor(index / 3) % accumulatorOrder.length]!
   const words = config.a === 'tf32' ? (codes: number[]) => codes.map(code => (code * 8192 + (r.chance(2) ? r.below(8192) : 0)) >>> 0) : (codes: number[]) => codes
   const aCodes = a.map(words), bCodes = b.map(words) // tf32: float32 words; what lies below tf32 must not matter
+  const [rowsA, rowsB] = [once(i => decodeRow(config, 'a', aCodes[i]!, scaleA[i]!)), once(j => decodeRow(config, 'b', bCodes[j]!, scaleB[j]!))]
   const c = a.map((x, i) => b.map((y, j) => {
     const top = () => topExponent(fa, fb, x, y) + (scale?.format === 'e8m0' ? scaleA[i]![0]! + scaleB[j]![0]! - 254 : 0)
-    const result = () => mmaElement(config, aCodes[i]!, bCodes[j]!, 0, scaleA[i]!, scaleB[j]!)
+    const result = () => mmaRows(config, rowsA(i), rowsB(j), 0)
     const needsTop = accumulator === 'near' || accumulator === 'below' || accumulator === 'above' || accumulator === 'sticky'
     return accumulators[accumulator]!(f16, needsTop ? top() : 0, F, result, r, () => dominantSum(config, aCodes[i]!, bCodes[j]!, scaleA[i]!, scaleB[j]!))
   }))

@@ -1,0 +1,4 @@
+// The other half of mma.test.ts.
+import { tenMillion } from '../mma-agree.ts'
+
+tenMillion(1)
