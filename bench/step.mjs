@@ -1,6 +1,6 @@
 // A training step of the student-teacher model, one arm: batch, labels, forward, backward, Adam. Twice the size: as in `train quick`, and as in the paper
 // (d=512, L=4, batch 2048). FP32, MX (E4M3 everywhere, layer norm in bf16), and MX with rounding to nearest even and scales rounded up. Peers: the same model
-// in torch, eager f32, and quantized by microxcaling.
+// in torch, eager f32, and quantized by microxcaling; they train on one batch with fixed labels, as the figures `on one batch` do.
 import { loadConfig } from '../dist/train/config-file.js'
 import { StudentTeacher } from '../dist/train/student-teacher.js'
 import { few, local } from './measure.mjs'
@@ -14,12 +14,15 @@ export function stepper(executor, precision, set) {
   const task = new StudentTeacher(executor, config)
   task.build(0)
   let done = 0
-  const step = async () => {
-    await task.prepare(done++)
+  const again = async () => {
     await task.gradients()
     await task.update()
   }
-  return { step, flops: task.flops }
+  const step = async () => {
+    await task.prepare(done++)
+    await again()
+  }
+  return { step, again, flops: task.flops }
 }
 
 export async function benches({ inline, pool, threads }) {
@@ -28,12 +31,14 @@ export async function benches({ inline, pool, threads }) {
     const { width, depth, batch } = question, name = `d${width} L${depth} batch ${batch}`, set = [`model.width=${width}`, `model.depth=${depth}`, `batch=${batch}`]
     for (const precision of arms.slice(0, runs ? 2 : 3)) {
       for (const count of threads > 1 ? [1, threads] : [1]) {
-        const { step, flops } = stepper(count === 1 ? inline : await pool(), precision, set), full = `step/${name}/${precision.replace('/', '-')}`
-        const suffix = count > 1 ? `/${count} threads` : ''
-        figures.push({
-          name: full + suffix, unit: 'ms', work: flops, limit: 'flops', task: `step/${name}`, beside: precision === 'fp32' ? undefined : `step/${name}/fp32${suffix}`,
-          ...count > 1 ? { threads: count } : {}, question, runs, run: step, ...runs ? { timer: few(local(step), runs) } : {},
-        })
+        const { step, again, flops } = stepper(count === 1 ? inline : await pool(), precision, set)
+        for (const [variant, run] of [['', step], [' on one batch', again]]) {
+          const named = scheme => `step/${name}/${scheme.replace('/', '-')}${variant}${count > 1 ? `/${count} threads` : ''}`
+          figures.push({
+            name: named(precision), unit: 'ms', work: flops, limit: 'flops', task: `step/${name}`, beside: precision === 'fp32' ? undefined : named('fp32'), besides: 'fp32',
+            ...count > 1 && { threads: count }, question, runs, run, ...runs && { timer: few(local(run), runs) },
+          })
+        }
       }
     }
   }
