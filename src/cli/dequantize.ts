@@ -9,7 +9,7 @@ import { readStored } from './stored.ts'
 import { coreHelp, coreOptions, withCore } from './with-core.ts'
 
 /** Options that say what the files do not. */
-export const storedOptions = {
+const storedOptions = {
   format: { type: 'string' }, scales: { type: 'string' }, scale: { type: 'string' }, axis: { type: 'string' }, 'scale-layout': { type: 'string' }, 'tensor-scale': { type: 'string' },
   packed: { type: 'boolean' }, gguf: { type: 'boolean' },
 } as const

@@ -53,7 +53,7 @@ export function readOperand(side: 'a' | 'b', address: string, values: OperandVal
 }
 
 /** In words: what an operand is. */
-export function describeOperand(x: Stored): { shape: readonly number[], what: string, profile?: string, verified?: string } {
+function describeOperand(x: Stored): { shape: readonly number[], what: string, profile?: string, verified?: string } {
   if (x.kind === 'numbers') return { shape: x.value.shape, what: x.dtype }
   if (x.kind === 'codes') return { shape: x.value.shape, what: x.value.format }
   const { shape, format, scale } = x.value, known = x.profile !== undefined && Object.hasOwn(profileNotes, x.profile) ? profileNotes[x.profile as ProfileName] : undefined
@@ -61,7 +61,7 @@ export function describeOperand(x: Stored): { shape: readonly number[], what: st
 }
 
 /** How sure a product's model is, in a line. */
-export const describeModel = (accumulate: string, model: ProductResult['model']): string =>
+const describeModel = (accumulate: string, model: ProductResult['model']): string =>
   model ? `${model.name} (confidence of the model: ${model.confidence}): ${model.source}` : accumulate === 'exact' ? 'exact: the exact sum, rounded once (by definition)' : 'f32: strict float32, in order of k (by definition)'
 
 export async function run(args: string[]): Promise<void> {

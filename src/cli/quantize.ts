@@ -40,7 +40,7 @@ examples:
 `
 
 /** `te` or signs. */
-export function parseHadamard(text: string): Transform {
+function parseHadamard(text: string): Transform {
   if (text === 'te') return teHadamard
   if (!/^[+-]+$/.test(text)) throw new UsageError(`--hadamard ${text}: must be te, or signs such as ++-+`)
   return { signs: [...text].map(sign => sign === '+' ? 1 : -1) }

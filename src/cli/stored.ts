@@ -41,7 +41,7 @@ export type Stored = { kind: 'numbers', value: Matrix, dtype: Dtype } | { kind: 
 
 let halves: Float32Array | undefined
 /** A tensor of floating-point numbers as f32. Throws UsageError for other types. */
-export function numbersOf(address: string, t: RawTensor): Matrix {
+function numbersOf(address: string, t: RawTensor): Matrix {
   const { dtype, shape } = t
   if (dtype === 'F32') return { shape, data: typed(t, Float32Array) }
   if (dtype === 'BF16') return { shape, data: new Float32Array(Uint32Array.from(typed(t, Uint16Array), code => code << 16 >>> 0).buffer) }

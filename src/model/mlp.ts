@@ -33,7 +33,7 @@ export interface TeacherShape {
 /** Hidden width of a student block. */
 export const studentHidden = ({ width, activation }: StudentShape): number => activation === 'swiglu' ? Math.round(8 * width / 3) : 4 * width
 /** Hidden width of a teacher block. */
-export const teacherHidden = ({ hidden, activation }: TeacherShape): number => activation === 'swiglu' ? Math.round(2 * hidden / 3) : hidden
+const teacherHidden = ({ hidden, activation }: TeacherShape): number => activation === 'swiglu' ? Math.round(2 * hidden / 3) : hidden
 
 const gated = (activation: TeacherActivation) => activation === 'swiglu' ? 2 : 1
 /** SwiGLU runs in SiLU's mode. */

@@ -58,7 +58,7 @@ export const linearOfBlock = ({ linear, unquantized, high }: ModelPrecision, i: 
   i < high.first || i >= depth - high.last ? unquantized : linear
 
 /** torch's default layer-norm epsilon, which every model here uses. */
-export const NORM_EPS = 1e-5
+const NORM_EPS = 1e-5
 
 /** Resolve a scheme. `arithmetic`: how an implementation fills the gaps (default: exact decisions, signs kept). Stochastic rounding needs `random`. */
 export function resolvePrecision(s: PrecisionScheme, options: { arithmetic?: Arithmetic, random?: RandomBits } = {}): ModelPrecision {

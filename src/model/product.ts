@@ -62,7 +62,7 @@ function prepared(p: Program, { src, axis, round = null, signs = null, roundAfte
 }
 
 /** Dequantized values in src's layout. */
-export function operandValues(p: Program, o: Operand, random: RandomBits | null): Held<Tensor> {
+function operandValues(p: Program, o: Operand, random: RandomBits | null): Held<Tensor> {
   const { quantizer: q, axis, tiles = false } = o, { t, from, release } = prepared(p, o, o.quantizer !== null), axes = tiles ? [0, 1] as const : axis
   if (q?.kind === 'element') roundElements(p, from, t, q)
   else if (q?.kind === 'nvfp4') {

@@ -103,7 +103,7 @@ function precisions({ config }: RunData): { name: string, value: object }[] {
 }
 
 /** Engine, versions and fingerprints. */
-export function provenance(run: RunData): (readonly [string, unknown])[] {
+function provenance(run: RunData): (readonly [string, unknown])[] {
   const { file, summary } = run
   return [
     ['configuration', file.hash],

@@ -24,7 +24,7 @@ function levels([low, high]: readonly [number, number], E: number, count: number
 }
 
 /** Predicted loss over compute and parameters, the runs, and where to put compute. */
-export function contourFigure(law: FittedLaw): Figure | null {
+function contourFigure(law: FittedLaw): Figure | null {
   const runs = runsOf(law), { form, coefficients: c } = law
   if (runs.length < 2) return null
   const [flopsLow, flopsHigh] = range(runs.map(r => r.flops)), [paramsLow, paramsHigh] = range(runs.map(r => r.params))
@@ -60,7 +60,7 @@ export function contourFigure(law: FittedLaw): Figure | null {
 }
 
 /** Loss against model size at each compute budget that several runs share. */
-export function isoFlopFigure(law: FittedLaw): Figure | null {
+function isoFlopFigure(law: FittedLaw): Figure | null {
   const runs = runsOf(law), { form, coefficients: c } = law
   // One budget: runs within 3 % of it.
   const budgets: Run[][] = []
@@ -95,7 +95,7 @@ export function isoFlopFigure(law: FittedLaw): Figure | null {
 }
 
 /** Observed loss over the law's, against D/N: a law that holds leaves no trend. */
-export function residualFigure(law: FittedLaw): Figure | null {
+function residualFigure(law: FittedLaw): Figure | null {
   const runs = runsOf(law).map(r => ({ ...r, ratio: r.tokens / r.params, residual: r.loss / predict(law.form, law.coefficients, r.params, r.tokens) - 1 }))
   if (runs.length < 2) return null
   const most = Math.max(1e-4, ...runs.map(r => Math.abs(r.residual))) * 1.08
