@@ -33,7 +33,7 @@ const elsewhere = {
 
 /** Sections of what all of the first three entries export (src/api.ts), by the file that declares it. A file that is missing here is an error. */
 const sections = {
-  'Matrices in, matrices out': ['src/core.ts', 'src/quantized.ts', 'src/operands.ts', 'src/ops/matmul.ts'],
+  'Matrices in, matrices out': ['src/core/core.ts', 'src/core/quantized.ts', 'src/core/operands.ts', 'src/ops/matmul.ts'],
   'Formats and quantizers': ['src/numerics/formats.ts', 'src/numerics/named-quantizers.ts', 'src/numerics/profiles.ts', 'src/numerics/nvfp4.ts', 'src/numerics/quantizer.ts', 'src/numerics/cast.ts', 'src/oracle/codec.ts'],
   'Matrix units': ['src/numerics/mma.ts', 'src/ops/mma.ts'],
   'Operations': ['src/ops/quantize.ts', 'src/ops/gemm.ts'],

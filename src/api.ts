@@ -1,5 +1,5 @@
 // What every entry offers: index.ts (Node, Deno, Bun), edge.ts (one thread, anywhere), web.ts (web workers). They differ in open() alone.
-export { Core, teHadamard, type Accumulate, type Axes, type CodedMatrix, type Matrix, type ProductOptions, type ProductResult, type Quantized, type QuantizeOptions, type ScaledMatrix, type Transform } from './core.ts'
+export { Core, teHadamard, type Accumulate, type Axes, type CodedMatrix, type Matrix, type ProductOptions, type ProductResult, type Quantized, type QuantizeOptions, type ScaledMatrix, type Transform } from './core/core.ts'
 export { RunError, UsageError } from './errors.ts'
 export { packGguf, packNibbles, packSixBits, swizzleScales, unpackGguf, unpackNibbles, unpackSixBits, unswizzleScales } from './io/layouts.ts'
 export { formatSafetensors, parseSafetensors, raw, typed, type Dtype, type RawTensor, type SafeTensors } from './io/safetensors.ts'

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 
 /** From the bottom up; what stands on one line does not import each other. Reproductions draw with report, which draws what experiments collect. */
 const layers = [
-  ['errors', 'version'], ['numerics', 'io'], ['oracle', 'runtime'], ['ops'], ['operands'], ['quantized'], ['core'], ['api'], ['index', 'edge', 'web'],
+  ['errors', 'version'], ['numerics', 'io'], ['oracle', 'runtime'], ['ops'], ['core'], ['api'], ['index', 'edge', 'web'],
   ['model'], ['data'], ['train'], ['training'], ['experiments', 'conformance'], ['report'], ['experiments/reproductions'], ['cli'],
 ]
 const within = (path: string): string => {

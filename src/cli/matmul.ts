@@ -1,11 +1,11 @@
 // blockscale matmul: a product of two matrices, summed as f32, exactly, or as a modelled matrix unit sums.
-import type { ProductOptions, ProductResult } from '../core.ts'
+import type { ProductOptions, ProductResult } from '../core/core.ts'
 import { UsageError } from '../errors.ts'
 import type { Dtype } from '../io/safetensors.ts'
 import { writeTensor } from '../io/tensor-file.ts'
 import { profileNotes, verification, type ProfileName } from '../numerics/named-quantizers.ts'
 import type { Output } from '../ops/matmul.ts'
-import { rowScales } from '../quantized.ts'
+import { rowScales } from '../core/quantized.ts'
 import { parse, wholeNumber } from './arguments.ts'
 import { number, readNumbers, readStored, type Stored } from './stored.ts'
 import { coreHelp, coreOptions, withCore } from './with-core.ts'

@@ -1,5 +1,5 @@
 // blockscale quantize: a tensor to codes and scales, as a named quantizer makes them.
-import { teHadamard, type Transform } from '../core.ts'
+import { teHadamard, type Transform } from '../core/core.ts'
 import { lookup, UsageError } from '../errors.ts'
 import { raw } from '../io/safetensors.ts'
 import { writeTensor } from '../io/tensor-file.ts'

@@ -5,15 +5,15 @@
 // profile, format, block, axis, packing and layout, so that it is read back without options. In .npy: OUT.npy, OUT.scales.npy, OUT.tensor_scale.npy.
 // GGUF: one U8 tensor of MXFP4 blocks.
 import type { QuantizerOutput } from '../conformance/identify-quantizer.ts'
-import type { Quantized } from '../core.ts'
+import type { Quantized } from '../core/core.ts'
 import { lookup, UsageError } from '../errors.ts'
 import { packGguf, packNibbles, packSixBits, swizzleScales, unpackGguf, unpackNibbles, unpackSixBits } from '../io/layouts.ts'
 import { typed, type Dtype, type RawTensor } from '../io/safetensors.ts'
 import { parseAddress, readSafetensorsHeader, readTensor, writeSafetensors, writeTensor } from '../io/tensor-file.ts'
 import { formats, type FormatName } from '../numerics/formats.ts'
 import { codeBits } from '../numerics/mma.ts'
-import { scalesShape, type Axes } from '../quantized.ts'
-import type { CodedMatrix, Matrix } from '../operands.ts'
+import { scalesShape, type Axes } from '../core/quantized.ts'
+import type { CodedMatrix, Matrix } from '../core/operands.ts'
 import { decode } from '../oracle/codec.ts'
 
 /** Formats that dtypes stand for. */

@@ -1,5 +1,5 @@
 // The numeric commands' executor: opened by their options, closed when they are done.
-import { Core } from '../core.ts'
+import { Core } from '../core/core.ts'
 import { open } from '../runtime/open.ts'
 import { wideAllowed } from '../runtime/wide.ts'
 import { threadCount } from './arguments.ts'

@@ -1,12 +1,12 @@
 // Which arithmetic made this matrix product? Given operands and output, every accumulator that takes the operands (strict f32, the exact sum, every modelled matrix
 // unit), every order of k (split-K, promotion, backwards, several accumulators), every place for the scales (in the unit, on the operands before, after each
 // block's sum) and every rounding of the output is run on the kernels: on a few outputs first, then what explains all of these on as many as the budget allows.
-import type { Core, ProductOptions } from '../core.ts'
+import type { Core, ProductOptions } from '../core/core.ts'
 import { UsageError } from '../errors.ts'
 import { formats, type FormatName } from '../numerics/formats.ts'
 import type { Confidence } from '../numerics/mma.ts'
 import { decode, decodeScale, encode } from '../oracle/codec.ts'
-import type { CodedMatrix, Matrix, ScaledMatrix } from '../operands.ts'
+import type { CodedMatrix, Matrix, ScaledMatrix } from '../core/operands.ts'
 import { areOf, bf16Nearest, columnsOf, confidenceOf, cutToTf32, fp16Nearest, isCoded, isScaled, ordersOf, plainOperand, rounded, rowsOf, unitsFor, type KOrder, type ProductOperand } from './product-forms.ts'
 
 export type { ProductOperand } from './product-forms.ts'

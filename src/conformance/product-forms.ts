@@ -2,7 +2,7 @@
 // operands, cut, permuted and converted as that needs. Both operands have K last.
 import type { FormatName } from '../numerics/formats.ts'
 import { mmaConfig, mmaModels, type MmaModel } from '../numerics/mma.ts'
-import { halfCode, scalesOf, unpacked, type CodedMatrix, type Matrix, type ScaledMatrix } from '../operands.ts'
+import { halfCode, scalesOf, unpacked, type CodedMatrix, type Matrix, type ScaledMatrix } from '../core/operands.ts'
 
 /** An operand [rows, K] with one code per array element and plain scales. */
 export type ProductOperand = Matrix | CodedMatrix | ScaledMatrix

@@ -1,10 +1,10 @@
 // fit, sweep and export on the command line. The sweep trains for real, with the smallest preset.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { dispatch, explain } from '../../src/cli/commands.ts'
 import { predict } from '../../src/experiments/fit.ts'
 import { SweepFolder, type ManifestEntry } from '../../src/experiments/manifest.ts'
@@ -13,7 +13,6 @@ import { listCheckpoints, readSummary } from '../../src/train/run-directory.ts'
 
 let folder: string
 beforeAll(() => { folder = mkdtempSync(join(tmpdir(), 'blockscale-')) })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const main = resolve('dist/cli/main.js')
 const environment = { ...process.env, BLOCKSCALE_WIDE: '0' }

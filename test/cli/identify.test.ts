@@ -1,15 +1,14 @@
 // identify as a command: what quantize and matmul wrote is found again, in every form in which files hold it.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { dispatch, explain } from '../../src/cli/commands.ts'
 import { raw, typed } from '../../src/io/safetensors.ts'
 import { readTensor, writeTensor } from '../../src/io/tensor-file.ts'
 import { generator } from '../kernels/hard-data.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'identify-'))
-afterAll(() => rmSync(folder, { recursive: true }))
 const at = (name: string) => join(folder, name)
 async function blockscale(...args: string[]): Promise<{ out: string, code: number }> {
   let out = ''

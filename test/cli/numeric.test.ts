@@ -1,8 +1,8 @@
 // quantize, dequantize and matmul as commands: files in, files out, and what they refuse.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { dispatch, explain } from '../../src/cli/commands.ts'
 import { makeVectors } from '../../src/conformance/vectors.ts'
 import { raw, typed, type RawTensor } from '../../src/io/safetensors.ts'
@@ -16,7 +16,6 @@ import { quantizeNvfp4 } from '../../src/oracle/nvfp4.ts'
 import { quantize } from '../../src/oracle/quantize.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'numeric-'))
-afterAll(() => rmSync(folder, { recursive: true }))
 const at = (name: string) => join(folder, name)
 
 /** Run a command on one thread; what it printed, and its exit code. */

@@ -3,12 +3,11 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { listCheckpoints, readMetrics } from '../../src/train/run-directory.ts'
 
 const main = resolve('dist/cli/main.js')
 const folder = mkdtempSync(join(tmpdir(), 'blockscale-process-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 interface Ended { code: number | null, out: string, err: string }
 /** Run the program in `folder`; `during` is called with each part of its error stream. */

@@ -1,13 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { dispatch } from '../../src/cli/commands.ts'
 import { UsageError } from '../../src/errors.ts'
 import { readTensor, writeTensor } from '../../src/io/tensor-file.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'vectors-'))
-afterAll(() => rmSync(folder, { recursive: true }))
 const at = (name: string) => join(folder, name)
 
 /** Run a command; what it printed, and its exit code. */

@@ -6,10 +6,10 @@
 //   ts     a declaration: api.md, which api.test.ts compares with the source
 // Blocks without a language are not run.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { loadConfig } from '../../src/train/config-file.ts'
 import { parseSweep } from '../../src/experiments/sweep.ts'
 
@@ -41,7 +41,6 @@ export function testDocument(file: string): void {
   const folder = mkdtempSync(join(tmpdir(), 'blockscale-docs-'))
   mkdirSync(join(folder, 'node_modules'))
   symlinkSync(process.cwd(), join(folder, 'node_modules', 'blockscale'))
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
   const execute = (command: string, args: string[]) => {
     const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, encoding: 'utf8' })
     expect(status, stderr).toBe(0)

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, expect, describe, it } from 'vitest'
+import { expect, describe, it } from 'vitest'
 import { formatSafetensors, parseSafetensors, raw } from '../../src/io/safetensors.ts'
 import { formats } from '../../src/numerics/formats.ts'
 import { blockQuantizer } from '../../src/numerics/profiles.ts'
@@ -54,7 +54,6 @@ if (!numpy) console.log(`Python examples skipped: ${python} has no numpy (set BL
 
 describe.skipIf(!numpy)('Python', () => {
   const folder = mkdtempSync(join(tmpdir(), 'blockscale-python-')), examples = join(root, 'examples')
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
   // A module named torch that cannot be imported stands for a Python without it.
   writeFileSync(join(folder, 'torch.py'), 'raise ImportError("no torch here")\n')
   const main = join(root, 'dist/cli/main.js'), env = { ...process.env, BLOCKSCALE: `"${process.execPath}" "${main}"`, BLOCKSCALE_WIDE: '0', PYTHONDONTWRITEBYTECODE: '1' }

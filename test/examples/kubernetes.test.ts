@@ -1,15 +1,14 @@
 // The Kubernetes example, as far as one gets without a cluster: its YAML, and its pods' commands run here with what Kubernetes would fill in.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseAllDocuments } from 'yaml'
-import { afterAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { manifest, SweepFolder } from '../../src/experiments/manifest.ts'
 import { parseSweep } from '../../src/experiments/sweep.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const read = (file: string): any[] => parseAllDocuments(readFileSync(resolve('examples/kubernetes', file), 'utf8')).map(d => { expect((d as { errors: unknown[] }).errors).toEqual([]); return d.toJS() })
 const [map, claim, job] = read('sweep.yaml'), [collect] = read('collect.yaml')

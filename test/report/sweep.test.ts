@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { JSDOM } from 'jsdom'
 import { chromium } from 'playwright-core'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { predict } from '../../src/experiments/fit.ts'
 import { fitTable } from '../../src/experiments/fit-table.ts'
 import { gapTable } from '../../src/experiments/gaps.ts'
@@ -20,7 +20,6 @@ import { downloaded, expectSoundPage } from './pages.ts'
 import { writeSyntheticRun } from './synthetic.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sweep-page-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const parse = (html: string) => new JSDOM(html).window.document
 
 function makeSweep(name: string, text: string): SweepFolder {

@@ -1,12 +1,11 @@
 // The kernels give the same bits in every mode of the engine that is available: the kernel tests run again in child processes.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
 const cache = mkdtempSync(join(tmpdir(), 'blockscale-modes-'))
-afterAll(() => rmSync(cache, { recursive: true }))
 
 const run = (node: string, ...args: string[]) => {
   const { status, stdout, stderr } = spawnSync(node, args, { encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } })

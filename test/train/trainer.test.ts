@@ -1,7 +1,7 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { RunError, UsageError } from '../../src/errors.ts'
 import { configHash, loadConfig } from '../../src/train/config-file.ts'
 import { checkpointFile, listCheckpoints, readMetrics, readSummary } from '../../src/train/run-directory.ts'
@@ -9,7 +9,6 @@ import { train } from '../../src/train/trainer.ts'
 import type { TrainOptions } from '../../src/train/types.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'blockscale-trainer-'))
-afterAll(() => rmSync(root, { recursive: true, force: true }))
 let runs = 0
 const fresh = () => join(root, `run-${runs++}`)
 const tiny = (...set: string[]) => loadConfig('tiny', set)

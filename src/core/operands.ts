@@ -1,9 +1,9 @@
 // Operands of the numeric API as typed arrays, and their checks: shapes, packings, code ranges, numbers of scales.
-import { UsageError, lookup } from './errors.ts'
-import { unpackNibbles, unpackSixBits, unswizzleScales } from './io/layouts.ts'
-import { formats, type FormatName } from './numerics/formats.ts'
-import { codeBits } from './numerics/mma.ts'
-import { size } from './runtime/memory.ts'
+import { UsageError, lookup } from '../errors.ts'
+import { unpackNibbles, unpackSixBits, unswizzleScales } from '../io/layouts.ts'
+import { formats, type FormatName } from '../numerics/formats.ts'
+import { codeBits } from '../numerics/mma.ts'
+import { size } from '../runtime/memory.ts'
 
 /** f32 numbers, row-major. */
 export interface Matrix { readonly shape: readonly number[], readonly data: Float32Array }

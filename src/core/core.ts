@@ -3,17 +3,17 @@
 // A product is D = alpha * (A B) + beta * C in the conventions of torch and cuBLAS; which arithmetic sums it is chosen by name (`accumulate`): f32, exact, or a
 // modelled matrix unit (src/numerics/mma.ts). Block-scaled operands are both stored with K contiguous, [M, K] and [N, K], as cuBLAS and torch._scaled_mm take them
 // (torch's `b.t()` of an [N, K] tensor). NVFP4's tensor scales go into alpha.
-import { UsageError, lookup } from './errors.ts'
-import { castPolicies } from './numerics/cast.ts'
-import { formats, type FormatName } from './numerics/formats.ts'
-import { mmaConfig, mmaFamilies, mmaModel, mmaModels, resolveMma, type Confidence, type MmaConfig, type MmaScale } from './numerics/mma.ts'
-import { namedQuantizer, type ProfileName, type Quantizer, type QuantizerChanges } from './numerics/named-quantizers.ts'
-import { codesTensor, codeWidth, decodeElements, encodeElements } from './ops/codes.ts'
-import { accumulate as emitAccumulate, epilogue, nanOf, outputs, type Output, type Product } from './ops/matmul.ts'
-import type { MmaCodes } from './ops/mma.ts'
-import type { Executor } from './runtime/executor.ts'
-import type { Tensor } from './runtime/memory.ts'
-import { Program } from './runtime/program.ts'
+import { UsageError, lookup } from '../errors.ts'
+import { castPolicies } from '../numerics/cast.ts'
+import { formats, type FormatName } from '../numerics/formats.ts'
+import { mmaConfig, mmaFamilies, mmaModel, mmaModels, resolveMma, type Confidence, type MmaConfig, type MmaScale } from '../numerics/mma.ts'
+import { namedQuantizer, type ProfileName, type Quantizer, type QuantizerChanges } from '../numerics/named-quantizers.ts'
+import { codesTensor, codeWidth, decodeElements, encodeElements } from '../ops/codes.ts'
+import { accumulate as emitAccumulate, epilogue, nanOf, outputs, type Output, type Product } from '../ops/matmul.ts'
+import type { MmaCodes } from '../ops/mma.ts'
+import type { Executor } from '../runtime/executor.ts'
+import type { Tensor } from '../runtime/memory.ts'
+import { Program } from '../runtime/program.ts'
 import { halfCode, matrix, scalesOf, transposed, type CodedMatrix, type Matrix, type Operand, type ScaledMatrix } from './operands.ts'
 import { bytes, emitDequantize, emitQuantize, emitValues, write, writeCodes, type Axes, type Quantized, type QuantizeOptions } from './quantized.ts'
 

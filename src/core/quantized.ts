@@ -3,17 +3,17 @@
 //
 // MX: value = code * 2^(scale byte - 127). NVFP4: value = code * (scale * tensorScale), both products rounded to f32; tensorScale is the tensor's decoding scale
 // (1 / S or t of src/numerics/nvfp4.ts). Tiles of n x n (block n over the last two axes) have one scale per tile.
-import { UsageError } from './errors.ts'
-import { NVFP4_BLOCK } from './numerics/nvfp4.ts'
-import type { Quantizer } from './numerics/named-quantizers.ts'
-import { bf16Even } from './numerics/profiles.ts'
-import type { BlockQuantizer } from './numerics/quantizer.ts'
-import { codesTensor, dequantize, quantizeCodes, scaleShape, type Codes } from './ops/codes.ts'
-import { hadamard, signVector, TE_SIGNS } from './ops/hadamard.ts'
-import { dequantizeNvfp4, nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4 } from './ops/nvfp4.ts'
-import { around, roundElements, type RandomSource } from './ops/quantize.ts'
-import { size, type Tensor } from './runtime/memory.ts'
-import type { Program } from './runtime/program.ts'
+import { UsageError } from '../errors.ts'
+import { NVFP4_BLOCK } from '../numerics/nvfp4.ts'
+import type { Quantizer } from '../numerics/named-quantizers.ts'
+import { bf16Even } from '../numerics/profiles.ts'
+import type { BlockQuantizer } from '../numerics/quantizer.ts'
+import { codesTensor, dequantize, quantizeCodes, scaleShape, type Codes } from '../ops/codes.ts'
+import { hadamard, signVector, TE_SIGNS } from '../ops/hadamard.ts'
+import { dequantizeNvfp4, nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4 } from '../ops/nvfp4.ts'
+import { around, roundElements, type RandomSource } from '../ops/quantize.ts'
+import { size, type Tensor } from '../runtime/memory.ts'
+import type { Program } from '../runtime/program.ts'
 import { dense, scalesOf, unpacked, type Matrix, type ScaledMatrix } from './operands.ts'
 
 /** One axis to block, or the last two for tiles. */
