@@ -27,6 +27,16 @@ test('imports point down', () => {
   expect(up.map(({ file, target }) => `${file} -> ${target}`)).toEqual([])
 })
 
+test('no file imports itself by way of others', () => {
+  const targets = new Map(sources.map(file => [file, imports.filter(i => i.file === file).map(i => i.target)]))
+  const reaches = (from: string): Set<string> => {
+    const seen = new Set<string>(), open = [...targets.get(from)!]
+    for (let file; (file = open.pop()) !== undefined;) if (!seen.has(file)) { seen.add(file); open.push(...targets.get(file)!) }
+    return seen
+  }
+  expect(sources.filter(file => reaches(file).has(file))).toEqual([])
+})
+
 test('the oracle knows numerics alone', () => {
   expect(imports.filter(({ file, target }) => within(file) === 'oracle' && !['oracle', 'numerics', 'errors'].includes(within(target)))).toEqual([])
 })

@@ -26,6 +26,9 @@ export function quantile(values: ArrayLike<number>, q: number): number {
 
 export const median = (values: ArrayLike<number>): number => quantile(values, 0.5)
 
+/** Median of the last `count` values: a run's loss at its end, whatever its last batch was. Infinity for a run that ended early by diverging. */
+export const endLevel = (values: readonly number[], count = Math.max(1, Math.round(values.length / 20))): number => values.includes(Infinity) ? Infinity : median(values.slice(-count))
+
 /** The central `level` part of `values`. */
 export const percentileInterval = (values: ArrayLike<number>, level: number): Interval => [quantile(values, (1 - level) / 2), quantile(values, (1 + level) / 2)]
 

@@ -2,7 +2,37 @@
 // that whole vectors and remainders both occur. A new kernel needs a case here; test/runtime/selftest.test.ts names the missing ones and prints the pins.
 import { castPolicies, maxCode, nanCode, overflowCode } from '../numerics/cast.ts'
 import { formats, grid, type Format, type FormatName } from '../numerics/formats.ts'
-import type { Call, Case, Stage } from './selftest.ts'
+import type { KernelArgs, KernelName } from './instance.ts'
+
+/** A kernel call: name, arguments, items. */
+export type Call = { [K in KernelName]: readonly [kernel: K, args: KernelArgs<K>, items: number] }[KernelName]
+
+/** Memory of one case. Each method reserves a buffer and returns its address; the buffers are put back to their first contents before each repetition. */
+export interface Stage {
+  /** n f32 of both signs with full significands and exponents low..high (default -3..3). */
+  numbers(n: number, low?: number, high?: number): number
+  /** As numbers, of exponents -18..18, every 16th a zero, subnormal, infinity, NaN or the like. */
+  specials(n: number): number
+  /** n f32 of exponents low..high with 8 significant bits, as bf16. */
+  coarse(n: number, low?: number, high?: number): number
+  /** n u32 below `limit`. */
+  words(n: number, limit: number): number
+  /** n bytes below `limit`. */
+  bytes(n: number, limit: number): number
+  /** The given f32. */
+  constants(...values: number[]): number
+  /** n words that calls write, not part of the result. */
+  room(n: number): number
+  /** n words of zeros, part of the result. NaNs count as equal. */
+  out(n: number): number
+  /** As out, but no float: every bit counts. */
+  outWords(n: number): number
+  /** Count the n words at ptr as part of the result too (a buffer that calls change in place). Returns ptr. */
+  result(ptr: number, n: number): number
+}
+
+/** Sets up inputs and says what to call. */
+export type Case = (stage: Stage) => readonly Call[]
 
 /** Elements of an elementwise case, and rows x columns of a matrix. */
 const n = 67, rows = 5, columns = 37

@@ -16,10 +16,11 @@ import { judge as judgePhases, measure as phaseDiagram, type Cell } from '../../
 import { judge as judgeInterventions, measure as interventions, type Forks } from '../../src/experiments/reproductions/r11-interventions.ts'
 import { measure as languageModelDrift } from '../../src/experiments/reproductions/r14-language-model-drift.ts'
 import { crossing, measure as sqrt3Rule } from '../../src/experiments/reproductions/r21-sqrt3-rule.ts'
-import { endLevel, firstSpike, rowsOf, spikesOf, stepsInSpikes } from '../../src/experiments/reproductions/readings.ts'
+import { firstSpike, rowsOf, spikesOf, stepsInSpikes } from '../../src/experiments/reproductions/readings.ts'
 import { perturbed, proxy, trainRun, withExecutor, type TrainedRun } from '../../src/experiments/reproductions/training.ts'
 import { standaloneSvg } from '../../src/report/standalone.ts'
 import { loadConfig } from '../../src/train/config-file.ts'
+import { endLevel } from '../../src/experiments/statistics.ts'
 
 const context: Context = { scale: 'quick', seed: 1, data: null, log() {} }
 const tiny = { model: { depth: 2, width: 32 }, batch: 32, steps: 12, optimizer: { lr: 2e-3 }, precision: 'e4m3/e4m3' }

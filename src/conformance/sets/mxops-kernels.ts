@@ -16,7 +16,7 @@ import type { OracleTensor } from '../../oracle/tensor.ts'
 import { InlineExecutor } from '../../runtime/executor.ts'
 import { size, type Tensor } from '../../runtime/memory.ts'
 import { Program } from '../../runtime/program.ts'
-import type { Implementation, MxopsCase } from './mxops.ts'
+import type { Implementation, MxopsCase } from './mxops-case.ts'
 
 type Inputs = Readonly<Record<string, Tensor>>
 type Outputs = Record<string, Tensor>

@@ -6,20 +6,13 @@ import { join } from 'node:path'
 import { parseSafetensors, typed, type SafeTensors } from '../../io/safetensors.ts'
 import * as ops from '../../oracle/mxops.ts'
 import { reducedShape, type OracleTensor } from '../../oracle/tensor.ts'
-import { mxSettings, type MxSpecs } from '../mx-specs.ts'
+import { mxSettings } from '../mx-specs.ts'
 import type { SetResult } from '../types.ts'
 import { firstDifference } from './microxcaling.ts'
+import type { Implementation, MxopsCase } from './mxops-case.ts'
 import { kernels } from './mxops-kernels.ts'
 
-export interface MxopsCase {
-  id: number, op: string, specs: MxSpecs, kind: string, in: string[], out: Record<string, string>
-  eps?: number, dim?: number | number[], mode_config?: string, no_grad?: string[], slope?: number, spread?: unknown
-}
-
 const knownFields = ['id', 'op', 'specs', 'kind', 'in', 'out', 'eps', 'dim', 'mode_config', 'no_grad', 'slope', 'spread']
-
-/** Computes a case from its inputs by name (x, w, b, a, gy): results by name (y, d_x, ...), or some of them. Null: it has no such operator or option. */
-export type Implementation = (c: MxopsCase, s: ops.MxSettings, inputs: Readonly<Record<string, OracleTensor>>) => Readonly<Record<string, Float32Array | undefined>> | null
 
 const need = <T>(value: T | undefined, what: string): T => {
   if (value === undefined) throw new Error(`${what} is missing`)

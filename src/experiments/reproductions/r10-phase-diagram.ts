@@ -2,8 +2,8 @@
 // unstable if its loss ends above twice the lowest that any learning rate reached in f32 at the same depth and width, or is not finite.
 import { cell, text } from '@observablehq/plot'
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
-import { endLevel } from './readings.ts'
 import { proxy, trainRun, withExecutor } from './training.ts'
+import { endLevel } from '../statistics.ts'
 
 interface Settings { rates: readonly number[], depths: readonly number[], widths: readonly number[], batch: number, steps: number }
 const settings: Record<Scale, Settings> = {

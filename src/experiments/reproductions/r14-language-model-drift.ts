@@ -4,10 +4,10 @@ import { ruleX } from '@observablehq/plot'
 import { smooth } from '../../report/data.ts'
 import { outcome, shows, type Context, type Outcome, type Reproduction, type Scale } from '../reproduction.ts'
 import { smoothedMinimum } from '../spikes.ts'
-import { median } from '../statistics.ts'
+import { endLevel, median } from '../statistics.ts'
 import { textFiles } from './language-losses.ts'
 import { linesFigure } from './figures.ts'
-import { endLevel, lossPoints, rowsOf } from './readings.ts'
+import { lossPoints, rowsOf } from './readings.ts'
 import { trainRun, withExecutor, type TrainedRun } from './training.ts'
 
 interface Settings { model: object, batch: number, steps: number, lr: number }

@@ -13,9 +13,6 @@ type RowOf<K extends MetricsRow['kind']> = Extract<MetricsRow, { kind: K }>
 export const rowsOf = <K extends MetricsRow['kind']>(run: TrainedRun, kind: K, arm?: Arm): RowOf<K>[] =>
   run.rows.filter((row): row is RowOf<K> => row.kind === kind && (arm === undefined || (row as { arm?: Arm }).arm === arm))
 
-/** Median of the last `count` values: a run's loss at its end, whatever its last batch was. Infinity for a run that ended early by diverging. */
-export const endLevel = (values: readonly number[], count = Math.max(1, Math.round(values.length / 20))): number => values.includes(Infinity) ? Infinity : median(values.slice(-count))
-
 /** Losses as points, smoothed over a fortieth of the run. */
 export const lossPoints = ({ losses, first }: TrainedRun, arm: Arm = 'studied', width = Math.max(1, Math.round(losses[arm].length / 40))): Point[] =>
   smooth(losses[arm].flatMap((value, i) => Number.isFinite(value) ? [{ step: first + i + 1, value }] : []), width)

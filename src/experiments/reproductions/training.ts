@@ -10,8 +10,7 @@ import type { MetricsRow } from '../../train/types.ts'
 import type { Executor } from '../../runtime/executor.ts'
 import { open } from '../../runtime/open.ts'
 import type { Context } from '../reproduction.ts'
-import { Random } from '../statistics.ts'
-import { endLevel } from './readings.ts'
+import { endLevel, Random } from '../statistics.ts'
 
 export type State = Readonly<Record<string, CheckpointTensor>>
 
