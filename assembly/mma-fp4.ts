@@ -3,35 +3,23 @@
 // A step loses bits only where c or a group is cut at 2^(E - 35), and by the final rounding toward zero. With e_g the sum of a group's two scale exponents, a
 // group's term is a multiple of 2^(e_g - 8) (quarters, and 3 fraction bits of either UE4M3 scale), so nothing is cut as long as
 //   e_g >= E - 27 for every group, and |c| >= 2^(E - 12) or c = 0.
-// Then d = RZ(c + exact sum), and the sum is exact twice over: in integers, because an E2M1 element times its scale's significand, shifted by how far the scale lies
-// above the smallest of its row's four, is a small integer (180 << 5 at most), so the 64 products of a step add up in i32; and in f64, in which c + sum spans
-// fewer than 53 bits. RZ to 24 bits is then a mask on the f64, as long as no subnormal or overflow is near. The conditions are checked for several steps of a tile
-// at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them goes through the plain kernel (gst_step), by lane or by tile.
-// Rows whose scales spread by more than RANGE binades keep four sums of 16 and scale them one by one.
-import { decode_group_step, NAN_EXP, word, wordExp, wordSig, ZERO_EXP } from './mma-operand'
+// Then d = RZ(c + exact sum), and the sum is exact twice over: in integers, 64 products of the panels' small integers (mma-fp4-pack.ts) adding up in i32; and in f64,
+// in which c + sum spans fewer than 53 bits. RZ to 24 bits is then a mask on the f64, as long as no subnormal or overflow is near. The conditions are checked for
+// several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them goes through the plain kernel
+// (gst_step), by lane or by tile. Where a panel is grouped, the four sums of 16 are kept and scaled one by one.
+import { COLUMNS, GROUPED, HIGH, LOW, NONE, ROWS, SPECIAL, factorsAt, infoAt, panelBytes } from './mma-fp4-pack'
+import { decode_group_step } from './mma-operand'
 import { gst_step } from './mma-fdpa'
 import { isSpecial, nanBits } from './mma-round'
 import { dot_4x16 } from './mma-tiles'
 import { scratch } from './scratch'
 
-/** Rows of a panel of A, columns of a panel of B. */
-const ROWS: i32 = 4, COLUMNS: i32 = 16
 /** Panels of A in one item: 64 rows. */
 const TALL: i32 = 16
 /** Steps done for one tile before the next: a panel of B of that length stays in the first-level cache. */
 const DEPTH: i32 = 8
-
-/** A panel of `width` rows, one step: i16 pairs [32][width], f64 factors [4][width], then what is asked before computing: */
-// @ts-ignore: decorator
-@inline
-function panelBytes(width: i32): usize { return <usize>(160 * width + 64) }
-/** Byte offsets after the factors, i32 each: special (a NaN scale), grouped (the sums of 16 have different factors), least and largest scale exponent. */
-const SPECIAL: usize = 0, GROUPED: usize = 4, LOW: usize = 8, HIGH: usize = 12
-/** LOW of a panel of zeros. */
-const NONE: i32 = 32767
-
-/** Spread of a row's scales up to which 64 products fit i32: 64 * (180 << 5)^2 < 2^31 (UE4M3), 64 * (12 << 8)^2 < 2^31 (E8M0). */
-const RANGE_UE4M3: i32 = 5, RANGE_E8M0: i32 = 8
+/** Bytes of A's panels that stay in the second-level cache while B's pass. */
+const CACHE: i32 = 1 << 19
 
 /** 2^n. */
 // @ts-ignore: decorator
@@ -42,86 +30,8 @@ function pow2(n: i32): f64 { return reinterpret<f64>(<u64>(n + 1023) << 52) }
 const SUMS_AT: usize = 0
 const BELOW_AT: usize = 1536
 const ROW_A_AT: usize = 1024, ROW_B_AT: usize = 2048, ROW: usize = 128
-const TILES_AT: usize = 4096, TILE: usize = 1024
+const TILES_AT: usize = 4096, SET: usize = 512, TILE: usize = 2 * SET
 const STATE_AT: usize = TILES_AT + <usize>TALL * TILE
-
-/**
- * Panels of `width` rows (4 for A, 16 for B) of E2M1 codes with their scales: packed[panel][ceil(K / 64)]. Parameters as in decode_group_step; rows beyond `rows` are
- * zeros. Items: panels.
- */
-export function mma_pack_fp4(packed: usize, codes: usize, nibbles: i32, scales: usize, rows: i32, K: i32, block: i32, kind: i32, width: i32, begin: i32, end: i32): void {
-  const steps = (K + 63) >> 6, blocks = (K + block - 1) / block
-  const range = kind ? RANGE_UE4M3 : RANGE_E8M0
-  const halves = scratch + ROW_A_AT, words = scratch + ROW_A_AT + 64
-  for (let panel = begin; panel < end; panel++) {
-    for (let s = 0; s < steps; s++) {
-      const to = packed + <usize>(panel * steps + s) * panelBytes(width)
-      const factors = to + <usize>(128 * width), info = to + <usize>(160 * width)
-      let special = 0, grouped = 0, low = NONE, high = -NONE
-      for (let r = 0; r < width; r++) {
-        const row = panel * width + r
-        if (row < rows) {
-          special |= decode_group_step(halves, words, codes + <usize>row * <usize>(nibbles ? K >> 1 : K), nibbles, scales + <usize>row * <usize>blocks, K, s, block, kind)
-        } else {
-          memory.fill(halves, 0, 80)
-        }
-        const w0 = counted(words, halves), w1 = counted(words + 4, halves + 16), w2 = counted(words + 8, halves + 32), w3 = counted(words + 12, halves + 48)
-        const most = max(max(wordExp(w0), wordExp(w1)), max(wordExp(w2), wordExp(w3)))
-        const least = min(min(leastExp(w0), leastExp(w1)), min(leastExp(w2), leastExp(w3)))
-        low = min(low, least)
-        high = max(high, most)
-        const spread = least != NONE && most - least > range
-        if (spread) grouped = 1
-        let column = to + (<usize>r << 2), factor = factors + (<usize>r << 3)
-        group(column, factor, halves, w0, spread, least, kind, width)
-        group(column + <usize>(32 * width), factor + <usize>(8 * width), halves + 16, w1, spread, least, kind, width)
-        group(column + <usize>(64 * width), factor + <usize>(16 * width), halves + 32, w2, spread, least, kind, width)
-        group(column + <usize>(96 * width), factor + <usize>(24 * width), halves + 48, w3, spread, least, kind, width)
-      }
-      store<i32>(info, special, SPECIAL)
-      store<i32>(info, grouped, GROUPED)
-      store<i32>(info, low, LOW)
-      store<i32>(info, high, HIGH)
-    }
-  }
-}
-
-/** Eight pairs of a row into its column of a panel. */
-// @ts-ignore: decorator
-@inline
-function scatter(to: usize, stride: usize, x: v128, y: v128): void {
-  v128.store_lane<i32>(to, x, 0)
-  v128.store_lane<i32>(to + stride, x, 1)
-  v128.store_lane<i32>(to + 2 * stride, x, 2)
-  v128.store_lane<i32>(to + 3 * stride, x, 3)
-  to += 4 * stride
-  v128.store_lane<i32>(to, y, 0)
-  v128.store_lane<i32>(to + stride, y, 1)
-  v128.store_lane<i32>(to + 2 * stride, y, 2)
-  v128.store_lane<i32>(to + 3 * stride, y, 3)
-}
-
-/** A group's scale, or zero if the group takes no part in the alignment: its scale is zero (or NaN: the step is special then) or all its elements are. */
-// @ts-ignore: decorator
-@inline
-function counted(scale: usize, halves: usize): i32 {
-  const w = load<i32>(scale)
-  return v128.any_true(v128.load(halves)) && wordExp(w) < NAN_EXP ? w : word(ZERO_EXP, 0)
-}
-// @ts-ignore: decorator
-@inline
-function leastExp(w: i32): i32 { return wordSig(w) ? wordExp(w) : NONE }
-
-/** Sixteen elements of a row, times their scale in units of 2^least (of the scale itself if the row is spread), into its column of a panel; their factor. */
-// @ts-ignore: decorator
-@inline
-function group(to: usize, factor: usize, halves: usize, w: i32, spread: bool, least: i32, kind: i32, width: i32): void {
-  const unit = spread ? wordExp(w) : least
-  const scale = i16x8.splat(<i16>(wordSig(w) ? (kind ? wordSig(w) : 1) << (wordExp(w) - unit) : 0))
-  const x = v128.load(halves)
-  scatter(to, <usize>width << 2, i16x8.mul(i16x8.extend_low_i8x16_s(x), scale), i16x8.mul(i16x8.extend_high_i8x16_s(x), scale))
-  store<f64>(factor, wordSig(w) || !spread && least != NONE ? pow2(unit - (kind ? 4 : 1)) : 0)
-}
 
 /** Where the operands came from, for the lanes that go through the plain kernel. */
 let codesA: usize = 0, scalesA: usize = 0, codesB: usize = 0, scalesB: usize = 0
@@ -129,7 +39,7 @@ let rowsA: i32 = 0, rowsB: i32 = 0, length: i32 = 0, blockSize: i32 = 0, kindOfS
 
 /**
  * GST-FDPA over the panels of mma_pack_fp4, with the bits of mma_gst_fdpa. d[M, N] = chain of the steps first..last from c[M, N] (0: from +0), bits of f32. The
- * operands' codes and scales are as mma_pack_fp4 took them. Items: blocks of 64 rows by 16 columns, all row blocks of the first columns first.
+ * operands' codes and scales are as mma_pack_fp4 took them. Items: blocks of 64 rows by 16 columns; as many row blocks as CACHE holds pass all columns together.
  */
 export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usize, a: usize, a_scales: usize, b: usize, b_scales: usize,
   M: i32, N: i32, K: i32, block: i32, kind: i32, nibbles: i32, first: i32, last: i32, fraction: i32, floor: i32, begin: i32, end: i32): void {
@@ -137,9 +47,11 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
   rowsA = M; rowsB = N; length = K; blockSize = block; kindOfScale = kind; nibbled = nibbles; fractionBits = fraction; floorExp = floor
   const steps = (K + 63) >> 6
   const blocks = (M + ROWS * TALL - 1) / (ROWS * TALL)
+  const columns = (N + COLUMNS - 1) / COLUMNS, together = max(1, CACHE / (TALL * steps * <i32>panelBytes(ROWS)))
   for (let item = begin; item < end; item++) {
-    const column = item / blocks
-    const panel0 = (item - column * blocks) * TALL
+    const block0 = item / (together * columns) * together, side = min(together, blocks - block0), within = item - block0 * columns
+    const column = within / side
+    const panel0 = (block0 + within - column * side) * TALL
     const panels = min(TALL, (M + ROWS - 1) / ROWS - panel0)
     for (let t = 0; t < panels; t++) load_tile(t, c, (panel0 + t) * ROWS, column * COLUMNS)
     for (let s = first; s < last; s += DEPTH) {
@@ -175,7 +87,7 @@ let gatheredSpecial: i32 = 0, gatheredLow: i32 = 0, gatheredHigh: i32 = 0
 /** Whether a panel has a NaN scale in `count` steps, and its least and largest scale exponents there. */
 function gather(panel: usize, width: i32, count: i32): void {
   let special = 0, low = NONE, high = -NONE
-  for (let info = panel + <usize>(160 * width), i = 0; i < count; i++, info += panelBytes(width)) {
+  for (let info = panel + infoAt(width), i = 0; i < count; i++, info += panelBytes(width)) {
     special |= load<i32>(info, SPECIAL)
     low = min(low, load<i32>(info, LOW))
     high = max(high, load<i32>(info, HIGH))
@@ -220,7 +132,7 @@ function fast(t: i32, special: i32, lowA: i32, lowB: i32, highA: i32, highB: i32
 /** Largest |c| of a tile. */
 function largest(from: usize): f64 {
   let m = f64x2.splat(0)
-  for (let p = from; p < from + 512; p += 16) m = f64x2.max(m, f64x2.abs(v128.load(p)))
+  for (let p = from; p < from + SET; p += 16) m = f64x2.max(m, f64x2.abs(v128.load(p)))
   return max(f64x2.extract_lane(m, 0), f64x2.extract_lane(m, 1))
 }
 
@@ -231,99 +143,87 @@ function run(t: i32, pa: usize, pb: usize, count: i32, row: i32, column: i32, s:
   const at = state(t), tile = tileAt(t), sums = scratch + SUMS_AT
   let old = <usize>load<i32>(at, 12)
   for (let i = 0; i < count; i++) {
-    const infoA = pa + 160 * ROWS, infoB = pb + 160 * COLUMNS
-    if (load<i32>(infoA, GROUPED) | load<i32>(infoB, GROUPED)) {
+    let below: bool
+    const fa = pa + factorsAt(ROWS), fb = pb + factorsAt(COLUMNS), from = tile + old, to = tile + SET - old
+    if (load<i32>(pa + infoAt(ROWS), GROUPED) | load<i32>(pb + infoAt(COLUMNS), GROUPED)) {
       for (let g: usize = 0; g < 4; g++) dot_4x16(8, pa + g * (32 * ROWS), pb + g * (32 * COLUMNS), sums + (g << 8))
-      finish_grouped(sums, pa + 128 * ROWS, pb + 128 * COLUMNS, tile + old, tile + 512 - old)
+      finish(sums + 256, fa + 8 * ROWS, fb + 8 * COLUMNS, from, to, ALL)
+      below = any_below()
+      finish(sums + 512, fa + 16 * ROWS, fb + 16 * COLUMNS, to, to, ALL)
+      finish(sums + 768, fa + 24 * ROWS, fb + 24 * COLUMNS, to, to, ALL)
+      finish(sums, fa, fb, to, to, LEADING)
     } else {
       dot_4x16(32, pa, pb, sums)
-      finish(sums, pa + 128 * ROWS, pb + 128 * COLUMNS, tile + old, tile + 512 - old)
+      finish(sums, fa, fb, from, to, LEADING)
+      below = any_below()
     }
-    if (v128.any_true(v128.or(v128.load(scratch + BELOW_AT), v128.load(scratch + BELOW_AT, 16))) && below(tile + old)) {
+    if (below) {
       store<i32>(at, <i32>old, 12)
       plain(t, threshold, row, column, s + i)
     }
-    old = 512 - old
+    old = SET - old
     pa += panelBytes(ROWS)
     pb += panelBytes(COLUMNS)
   }
   store<i32>(at, <i32>old, 12)
 }
 
-/** Is there 0 < |c| < threshold? */
-function below(from: usize): bool {
-  const limit = f64x2.splat(threshold), zero = f64x2.splat(0)
-  let any = zero
-  for (let p = from; p < from + 512; p += 16) {
-    const c = f64x2.abs(v128.load(p))
-    any = v128.or(any, v128.and(f64x2.lt(c, limit), f64x2.gt(c, zero)))
-  }
-  return v128.any_true(any)
-}
+// @ts-ignore: decorator
+@inline
+function any_below(): bool { return v128.any_true(v128.or(v128.load(scratch + BELOW_AT), v128.load(scratch + BELOW_AT, 16))) }
 
-/** Masks: the 24 leading bits of an f64; all but its sign. */
-const KEEP = memory.data<i64>([-0x20000000, -0x20000000, 0x7fffffffffffffff, 0x7fffffffffffffff])
+/** Masks of an f64: its 24 leading bits; all of it. */
+const LEADING = memory.data<i64>([-0x20000000, -0x20000000]), ALL = memory.data<i64>([-1, -1])
+const MAGNITUDE = memory.data<i64>([0x7fffffffffffffff, 0x7fffffffffffffff]), ONE = memory.data<i64>([1, 1])
 
-/** to = RZ(from + sums * factor of the row * factor of the column). Lanes at BELOW_AT: some |c| was below the threshold (zeros among them). */
-function finish(sums: usize, fa: usize, fb: usize, from: usize, to: usize): void {
-  const keep = v128.load(KEEP), limit = f64x2.splat(threshold)
-  let below = f64x2.splat(Infinity), below1 = below
-  const magnitude = v128.load(KEEP, 16)
-  for (let r = 0; r < ROWS; r++) {
-    const x = v128.load64_splat(fa)
-    const end = to + 128
-    do {
-      const s = v128.load(sums)
-      const p0 = f64x2.mul(f64x2.mul(f64x2.convert_low_i32x4_s(s), v128.load(fb)), x)
-      const p1 = f64x2.mul(f64x2.mul(f64x2.convert_low_i32x4_s(v128.shuffle<i32>(s, s, 2, 3, 0, 1)), v128.load(fb, 16)), x)
-      const c0 = v128.load(from), c1 = v128.load(from, 16)
-      below = f64x2.pmin(below, v128.and(c0, magnitude))
-      below1 = f64x2.pmin(below1, v128.and(c1, magnitude))
-      const d0 = v128.and(f64x2.add(c0, p0), keep)
-      const d1 = v128.and(f64x2.add(c1, p1), keep)
-      v128.store(to, d0)
-      v128.store(to, d1, 16)
-      sums += 16
-      fb += 32
-      from += 32
-      to += 32
-    } while (to != end)
-    fb -= 128
-    fa += 8
-  }
-  v128.store(scratch + BELOW_AT, f64x2.lt(below, limit))
+/**
+ * to = (from + sums * factor of the row * factor of the column) & mask. A factor of B is held times 1.5 2^52: an integer added to its bits moves it by that many of
+ * its last places. Lanes at BELOW_AT: some 0 < |c| was below the threshold.
+ */
+function finish(sums: usize, fa: usize, fb: usize, from: usize, to: usize, mask: usize): void {
+  const keep = v128.load(mask), magnitude = v128.load(MAGNITUDE), one = v128.load(ONE), limit = f64x2.splat(reinterpret<f64>(reinterpret<i64>(threshold) - 1))
+  const x0 = f64x2.splat(load<f64>(fa)), x1 = f64x2.splat(load<f64>(fa, 8)), x2 = f64x2.splat(load<f64>(fa, 16)), x3 = f64x2.splat(load<f64>(fa, 24))
+  // The bits of |c| and of the limit less one: a zero becomes a NaN, which pmin passes by.
+  let below0 = f64x2.splat(Infinity), below1 = below0
+  const end = to + 128
+  do {
+    const f0 = v128.load(fb), f1 = v128.load(fb, 16)
+    const c00 = v128.load(from, 0), c01 = v128.load(from, 16)
+    const d00 = v128.and(f64x2.add(c00, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 0)), f0), x0)), keep)
+    const d01 = v128.and(f64x2.add(c01, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 8)), f1), x0)), keep)
+    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c00, magnitude), one))
+    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c01, magnitude), one))
+    v128.store(to, d01, 16)
+    v128.store(to, d00, 0)
+    const c10 = v128.load(from, 128), c11 = v128.load(from, 144)
+    const d10 = v128.and(f64x2.add(c10, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 64)), f0), x1)), keep)
+    const d11 = v128.and(f64x2.add(c11, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 72)), f1), x1)), keep)
+    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c10, magnitude), one))
+    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c11, magnitude), one))
+    v128.store(to, d11, 144)
+    v128.store(to, d10, 128)
+    const c20 = v128.load(from, 256), c21 = v128.load(from, 272)
+    const d20 = v128.and(f64x2.add(c20, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 128)), f0), x2)), keep)
+    const d21 = v128.and(f64x2.add(c21, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 136)), f1), x2)), keep)
+    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c20, magnitude), one))
+    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c21, magnitude), one))
+    v128.store(to, d21, 272)
+    v128.store(to, d20, 256)
+    const c30 = v128.load(from, 384), c31 = v128.load(from, 400)
+    const d30 = v128.and(f64x2.add(c30, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 192)), f0), x3)), keep)
+    const d31 = v128.and(f64x2.add(c31, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 200)), f1), x3)), keep)
+    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c30, magnitude), one))
+    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c31, magnitude), one))
+    v128.store(to, d31, 400)
+    v128.store(to, d30, 384)
+    sums += 16
+    fb += 32
+    from += 32
+    to += 32
+  } while (to != end)
   v128.store(scratch + BELOW_AT, f64x2.lt(below1, limit), 16)
+  v128.store(scratch + BELOW_AT, f64x2.lt(below0, limit))
 }
-
-/** The same for four sums, each with factors of its own. */
-function finish_grouped(sums: usize, fa: usize, fb: usize, from: usize, to: usize): void {
-  const keep = v128.load(KEEP), limit = f64x2.splat(threshold)
-  let below = i64x2.splat(0)
-  for (let r = 0; r < ROWS; r++) {
-    for (let v = 0; v < COLUMNS; v += 4) {
-      const c0 = v128.load(from), c1 = v128.load(from, 16)
-      let d0 = c0, d1 = c1
-      for (let g: usize = 0; g < 4; g++) {
-        const s = v128.load(sums + (g << 8))
-        const x = v128.load64_splat(fa + (g << 5))
-        d0 = f64x2.add(d0, f64x2.mul(f64x2.mul(f64x2.convert_low_i32x4_s(s), v128.load(fb + (g << 7))), x))
-        d1 = f64x2.add(d1, f64x2.mul(f64x2.mul(f64x2.convert_low_i32x4_s(v128.shuffle<i32>(s, s, 2, 3, 0, 1)), v128.load(fb + (g << 7), 16)), x))
-      }
-      below = v128.or(below, v128.or(f64x2.lt(f64x2.abs(c0), limit), f64x2.lt(f64x2.abs(c1), limit)))
-      v128.store(to, v128.and(d0, keep))
-      v128.store(to, v128.and(d1, keep), 16)
-      sums += 16
-      fb += 32
-      from += 32
-      to += 32
-    }
-    fb -= 128
-    fa += 8
-  }
-  v128.store(scratch + BELOW_AT, below)
-  v128.store(scratch + BELOW_AT, below, 16)
-}
-
 /**
  * One step of tile t by the plain kernel, from the current accumulators into the others: every lane, and then the others become the current ones (limit 0), or only
  * the lanes with 0 < |c| < limit. Lanes outside the matrix stay zero.
@@ -331,7 +231,8 @@ function finish_grouped(sums: usize, fa: usize, fb: usize, from: usize, to: usiz
 function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
   const at = state(t)
   const old = <usize>load<i32>(at, 12)
-  const from = tileAt(t) + old, to = tileAt(t) + 512 - old
+  const from = tileAt(t) + old, to = tileAt(t) + SET - old
+  if (!(limit > 0)) for (let p: usize = 0; p < SET; p += 16) v128.store(to + p, v128.load(from + p))
   let bound: f64 = 0
   let decodedA = -1, decodedB = 0 // which row, and which columns (a bit each), are decoded in scratch
   let specialA = 0, specialB = 0
@@ -358,7 +259,7 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
   }
   if (limit > 0) return
   store<f64>(at, bound)
-  store<i32>(at, 512 - <i32>old, 12)
+  store<i32>(at, <i32>(SET - old), 12)
 }
 
 /** One step of a row for the plain kernel: 64 doubled values and four scale words. */
@@ -378,7 +279,7 @@ function to_bits(c: f64): u32 {
 function load_tile(t: i32, c: usize, row: i32, column: i32): void {
   const at = state(t), to = tileAt(t)
   const zero = i32x4.splat(0)
-  for (let p = to; p < to + TILE; p += 16) v128.store(p, zero) // much quicker than memory.fill, which is a call
+  for (let p = to; p < to + SET; p += 16) v128.store(p, zero) // much quicker than memory.fill, which is a call
   v128.store(at, zero)
   if (!c) return
   let bound: f64 = 0

@@ -133,8 +133,8 @@ function ue4m3_word(code: u32): i32 {
 }
 
 /** Twice the value of each E2M1 code. */
-const HALVES = memory.data<i8>([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12])
-const NIBBLE = memory.data<i8>([15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15])
+export const HALVES = memory.data<i8>([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12])
+export const NIBBLE = memory.data<i8>([15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15])
 
 /**
  * One step (64 k) of one row of E2M1 codes for GST-FDPA: halves[64], i8, twice the value; words[4], the scale of each group of 16, as a word whose significand has

@@ -47,22 +47,22 @@ export function dot_4x16(pairs: i32, a: usize, b: usize, to: usize): void {
     a += 16
     b += 64
   } while (a != end)
-  v128.store(to, s0_0, 0)
   v128.store(to, s0_1, 16)
-  v128.store(to, s0_2, 32)
+  v128.store(to, s0_0, 0)
   v128.store(to, s0_3, 48)
-  v128.store(to, s1_0, 64)
+  v128.store(to, s0_2, 32)
   v128.store(to, s1_1, 80)
-  v128.store(to, s1_2, 96)
+  v128.store(to, s1_0, 64)
   v128.store(to, s1_3, 112)
-  v128.store(to, s2_0, 128)
+  v128.store(to, s1_2, 96)
   v128.store(to, s2_1, 144)
-  v128.store(to, s2_2, 160)
+  v128.store(to, s2_0, 128)
   v128.store(to, s2_3, 176)
-  v128.store(to, s3_0, 192)
+  v128.store(to, s2_2, 160)
   v128.store(to, s3_1, 208)
-  v128.store(to, s3_2, 224)
+  v128.store(to, s3_0, 192)
   v128.store(to, s3_3, 240)
+  v128.store(to, s3_2, 224)
 }
 
 /** to[4][8] = sums over `pairs` > 0 pairs of a[pair][4] . b[pair][8], i32; a and b hold i16 pairs. */

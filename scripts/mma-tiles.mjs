@@ -21,7 +21,7 @@ ${lines(r => `    const a${r} = v128.load32_splat(a, ${4 * r})\n${V.map(v => `  
     a += 16
     b += 64
   } while (a != end)
-${lines(r => V.map(v => `  v128.store(to, s${r}_${v}, ${64 * r + 16 * v})`).join('\n'))}
+${lines(r => [1, 0, 3, 2].map(v => `  v128.store(to, s${r}_${v}, ${64 * r + 16 * v})`).join('\n'))}
 }
 
 /** to[4][8] = sums over \`pairs\` > 0 pairs of a[pair][4] . b[pair][8], i32; a and b hold i16 pairs. */

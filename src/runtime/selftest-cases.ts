@@ -362,5 +362,5 @@ export const pins: Readonly<Record<string, number>> = {
   gemm_exact_sum_f32: 0x7b2c770d,
   mma_epilogue: 0x295bbd9e,
   mma_gst_fdpa: 0x0bf1fe63,
-  mma_gst_fast: 0x074fd8d5,
+  mma_gst_fast: 0x0fcfd8d5,
 }
