@@ -5,7 +5,7 @@ import { bytes } from './gemm-driver'
 import { bits, largest, read, smallest } from './gemm-exact'
 import { fake_quantize_columns } from './quantize-columns'
 import * as Quantizer from './quantizer'
-import { AWAY as HALVES_AWAY, EVEN as HALVES_EVEN, exponent_mask, how_of_mode, last_bit, magnitude_mask, quantize_vector, step_word } from './quantize-vector'
+import { AWAY as HALVES_AWAY, EVEN as HALVES_EVEN, exponent_mask, how_of_mode, last_bit, magnitude_mask, Preserve, quantize_vector, step_word } from './quantize-vector'
 import { zero_sign_of, ZERO_PRESERVE } from './quantize-modes'
 import { scratch } from './scratch'
 
@@ -105,20 +105,20 @@ function rowBlock(r0: usize, stride: usize, n: i32): void {
  */
 // @ts-ignore: decorator
 @inline
-function sweep<R>(to: usize, toRow: usize, n: i32, how: i32): void {
+function sweep<R, How>(to: usize, toRow: usize, n: i32): void {
   const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit(), none = i32x4.splat(0)
   const toStep = i32x4.splat(step_word()), words = scratch + WORDS_AT
   let from = scratch + BLOCK_AT
   for (const stop = from + <usize>n * ROW; from < stop; from += ROW, to += toRow) {
-    const y0 = quantize_vector(step<R>(v128.load(from)), how, ZERO_PRESERVE, v128.load(words), v128.load(words, 32), none, none, toStep, none, exponent, magnitude, one)
-    const y1 = quantize_vector(step<R>(v128.load(from, 16)), how, ZERO_PRESERVE, v128.load(words, 16), v128.load(words, 48), none, none, toStep, none, exponent, magnitude, one)
+    const y0 = quantize_vector<How, Preserve>(step<R>(v128.load(from)), v128.load(words), v128.load(words, 32), none, none, toStep, none, exponent, magnitude, one)
+    const y1 = quantize_vector<How, Preserve>(step<R>(v128.load(from, 16)), v128.load(words, 16), v128.load(words, 48), none, none, toStep, none, exponent, magnitude, one)
     v128.store(to, y0)
     v128.store(to, y1, 16)
   }
 }
 
-function sweepEven<R>(to: usize, toRow: usize, n: i32): void { sweep<R>(to, toRow, n, HALVES_EVEN) }
-function sweepAway<R>(to: usize, toRow: usize, n: i32): void { sweep<R>(to, toRow, n, HALVES_AWAY) }
+function sweepEven<R>(to: usize, toRow: usize, n: i32): void { sweep<R, Even>(to, toRow, n) }
+function sweepAway<R>(to: usize, toRow: usize, n: i32): void { sweep<R, Away>(to, toRow, n) }
 
 function sweepRounded<R>(to: usize, toRow: usize, n: i32): void {
   if (how_of_mode() == HALVES_AWAY) sweepAway<R>(to, toRow, n)

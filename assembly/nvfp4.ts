@@ -2,7 +2,8 @@
 // quantize-vector.ts: q = 2^(e' - man) in units of which 1.5 * 2^23 q has its last place.
 import { value_of, word_of } from './bits'
 import { encode, prepare_codes, SIGNED } from './codec'
-import { column_maxima, WIDEST, WORDS } from './quantize-lanes'
+import { WIDEST, WORDS } from './quantize-lanes'
+import { column_maxima } from './quantize-maxima'
 import { STOCHASTIC } from './quantize-modes'
 import { prepare_random, random_fraction } from './quantize-random'
 import { amax_any, exponent_mask, horizontal_max, magnitude_mask } from './quantize-vector'

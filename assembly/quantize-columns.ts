@@ -1,7 +1,8 @@
 // Fake-quantize along an axis that is not the last: [outer, rows, cols], blocks down the rows. Each lane is a column with a block of its own, so no
 // maximum crosses lanes. A panel of columns is swept row by row, twice, so that memory is read in runs.
 import { scratch } from './scratch'
-import { all_ordinary, column_maxima, column_maxima_bits, FREE, prepare_words, quantize_ordinary, WORDS } from './quantize-lanes'
+import { all_ordinary, FREE, ordinary_run, prepare_words, quantize_ordinary, WORDS } from './quantize-lanes'
+import { column_maxima, column_maxima_bits } from './quantize-maxima'
 import { ADD_HALF_AWAY, ADD_HALF_EVEN, AWAY, EVEN, how_of_mode } from './quantize-vector'
 import { fake_quantize_element, is_flushed, prepare, scale_byte } from './quantizer'
 
@@ -41,8 +42,7 @@ function quantize_panel(to: usize, from: usize, n: i32, rowBytes: usize, w: i32)
   let c = 0
   while (c < w) {
     const at = <usize>c << 2
-    let count = 0
-    while (c + count + 8 <= w && all_ordinary(words + (<usize>(c + count) << 2), 8)) count += 8
+    let count = ordinary_run(words + at, w - c, 8)
     if (count > 0) quantize_ordinary(to + at, from + at, n, rowBytes, count, words + at, how)
     else {
       count = min(8, w - c)

@@ -3,7 +3,8 @@
 // Philox blocks 0, 1, 2, ..., b = 1 or 2 little-endian bytes: a function of (seed, stream, step, index), whatever the cut into items.
 import { philox_x4 } from './philox'
 import { random_bytes_of, zero_sign_of, ZERO_POSITIVE, ZERO_TORCH } from './quantize-modes'
-import { column_maxima, FREE, LIMIT, prepare_words, TINY_WORD, WORDS } from './quantize-lanes'
+import { all_ordinary, FREE, LIMIT, prepare_words, TINY_WORD, WORDS } from './quantize-lanes'
+import { column_maxima } from './quantize-maxima'
 import { amax_word, exponent_mask, magnitude_mask, step_word, tiny_word } from './quantize-vector'
 import { emin, fake_quantize_element, is_flushed, is_ordinary, lowest_word, man, mode, prepare, scale_byte, toLimit } from './quantizer'
 import { scratch } from './scratch'
@@ -131,7 +132,8 @@ export function fake_quantize_columns_random(dst: usize, src: usize, rows: i32, 
     const n = min(block, rows - row), w = min(panel, cols - column)
     let index = <u32>(outer * rows + row) * <u32>cols + <u32>column
     column_maxima(maxima, src + (<usize>index << 2), n, rowBytes, w)
-    const vector = prepare_words(maxima, words, w) && room
+    prepare_words(maxima, words, w)
+    const vector = room && all_ordinary(words, w)
     const wide = vector ? w & ~3 : 0
     for (let r = 0; r < n; r++, index += cols) {
       const from = src + (<usize>index << 2), to = dst + (<usize>index << 2)

@@ -1,7 +1,8 @@
 // Fake-quantize with the exponent bump as released: a position within a block is bumped if the largest magnitude at that position over all blocks of the
 // axis has a significand beyond the format's, so that exponents differ inside a block (Bump in src/numerics/quantizer.ts). The axis is read twice.
 import { scratch } from './scratch'
-import { all_ordinary, column_maxima, FREE, prepare_words, quantize_ordinary, store_words, WIDEST, WORDS } from './quantize-lanes'
+import { all_ordinary, FREE, prepare_words, quantize_ordinary, store_words, WIDEST, WORDS } from './quantize-lanes'
+import { column_maxima } from './quantize-maxima'
 import { amax_word, how_of_mode, magnitude_mask } from './quantize-vector'
 import { fake_quantize_element, is_flushed, is_ordinary, lowest_word, prepare, saturates, scale_byte } from './quantizer'
 
@@ -42,10 +43,10 @@ export function fake_quantize_rows_released(dst: usize, src: usize, cols: i32, b
       store<i32>(maximum, amax)
       let i = 0
       if (is_ordinary(m)) {
-        const lowest = i32x4.splat(lowest_word(m)), yes = i32x4.splat(-1)
+        const lowest = i32x4.splat(lowest_word(m))
         while (n - i >= 8) {
           const count = min(WIDEST, n - i) & ~7, part = at + (<usize>i << 2)
-          for (let k = 0; k < count; k += 4) store_words(words + (<usize>k << 2), i32x4.add(lowest, v128.load(bumps + (<usize>(i + k) << 2))), yes)
+          for (let k = 0; k < count; k += 4) store_words(words + (<usize>k << 2), i32x4.add(lowest, v128.load(bumps + (<usize>(i + k) << 2))))
           quantize_ordinary(dst + part, src + part, 1, 0, count, words, how)
           i += count
         }
@@ -77,8 +78,8 @@ export function fake_quantize_columns_released(dst: usize, src: usize, rows: i32
         for (let c = 0; c < w; c += 8) {
           const at = <usize>c << 2, count = min(8, w - c)
           if (count == 8 && all_ordinary(base + at, 8)) {
-            store_words(words, i32x4.add(v128.load(base + at), v128.load(bump + at)), i32x4.splat(-1))
-            store_words(words + 16, i32x4.add(v128.load(base + at, 16), v128.load(bump + at, 16)), i32x4.splat(-1))
+            store_words(words, i32x4.add(v128.load(base + at), v128.load(bump + at)))
+            store_words(words + 16, i32x4.add(v128.load(base + at, 16), v128.load(bump + at, 16)))
             quantize_ordinary(to + at, from + at, 1, 0, 8, words, how)
           } else quantize_each(to + at, from + at, count, maxima + at, 4, bump + at)
         }

@@ -1,6 +1,7 @@
 // Fake-quantize along the last axis: a block is read once for its maximum and again, out of the first-level cache, to be quantized.
+import { Away, Even } from './bf16'
 import { zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
-import { ADD_HALF_AWAY, ADD_HALF_EVEN, amax_word, AWAY, DOWN, EVEN, horizontal_max, how_of_mode, magnitude_mask, pairs, quantize_segment, ZERO } from './quantize-vector'
+import { ADD_HALF_EVEN, AddHalfAway, AddHalfEven, adds_half, amax_word, AWAY, DOWN, Down, EVEN, horizontal_max, how_of_mode, magnitude_mask, pairs, Positive, Preserve, quantize_segment, Torch, ZERO, Zero } from './quantize-vector'
 import { fake_quantize_element, is_flushed, is_ordinary, lowest_word, mode, prepare, scale_byte } from './quantizer'
 
 /** 1.0: a maximum to quantize a block of zeros with. */
@@ -21,7 +22,7 @@ export function quantize_part(to: usize, from: usize, n: i32, amax: i32): void {
 }
 
 // @ts-ignore: decorator
-@inline function rows(dst: usize, src: usize, cols: i32, block: i32, begin: i32, end: i32, how: i32, sign: i32): void {
+@inline function rows<How, Sign>(dst: usize, src: usize, cols: i32, block: i32, begin: i32, end: i32): void {
   const magnitude = magnitude_mask()
   const perRow = (cols + block - 1) / block
   let row = begin / perRow, first = (begin - row * perRow) * block
@@ -55,16 +56,17 @@ export function quantize_part(to: usize, from: usize, n: i32, amax: i32): void {
       continue
     }
     const word = lowest_word(amax)
-    if (how == ADD_HALF_EVEN || how == ADD_HALF_AWAY) {
+    if (adds_half<How>()) {
       // Where all elements are bf16 numbers no fraction has 24 bits, and adding halves is exact.
       let all = v128.load(from)
       for (let p = from + 16, stop = from + (<usize>n << 2); p < stop; p += 16) all = v128.or(all, v128.load(p))
       if (!v128.any_true(v128.and(all, i32x4.splat(0xffff)))) {
-        pairs(to, from, n, word, how == ADD_HALF_EVEN ? EVEN : AWAY, sign)
+        if (idof<How>() == idof<AddHalfEven>()) pairs<Even, Sign>(to, from, n, word)
+        else pairs<Away, Sign>(to, from, n, word)
         continue
       }
     }
-    pairs(to, from, n, word, how, sign)
+    pairs<How, Sign>(to, from, n, word)
   }
 }
 
@@ -76,19 +78,19 @@ export function fake_quantize_rows(dst: usize, src: usize, cols: i32, block: i32
   prepare(man, emin, emax, max, choices)
   const how = how_of_mode(), sign = zero_sign_of(mode)
   if (sign == ZERO_POSITIVE) {
-    if (how == EVEN) rows(dst, src, cols, block, begin, end, EVEN, ZERO_POSITIVE)
-    else if (how == AWAY) rows(dst, src, cols, block, begin, end, AWAY, ZERO_POSITIVE)
-    else if (how == DOWN) rows(dst, src, cols, block, begin, end, DOWN, ZERO_POSITIVE)
-    else rows(dst, src, cols, block, begin, end, ZERO, ZERO_POSITIVE)
+    if (how == EVEN) rows<Even, Positive>(dst, src, cols, block, begin, end)
+    else if (how == AWAY) rows<Away, Positive>(dst, src, cols, block, begin, end)
+    else if (how == DOWN) rows<Down, Positive>(dst, src, cols, block, begin, end)
+    else rows<Zero, Positive>(dst, src, cols, block, begin, end)
   } else if (sign == ZERO_PRESERVE) {
-    if (how == EVEN) rows(dst, src, cols, block, begin, end, EVEN, ZERO_PRESERVE)
-    else if (how == AWAY) rows(dst, src, cols, block, begin, end, AWAY, ZERO_PRESERVE)
-    else rows(dst, src, cols, block, begin, end, ZERO, ZERO_PRESERVE)
+    if (how == EVEN) rows<Even, Preserve>(dst, src, cols, block, begin, end)
+    else if (how == AWAY) rows<Away, Preserve>(dst, src, cols, block, begin, end)
+    else rows<Zero, Preserve>(dst, src, cols, block, begin, end)
   } else {
-    if (how == EVEN) rows(dst, src, cols, block, begin, end, EVEN, ZERO_TORCH)
-    else if (how == AWAY) rows(dst, src, cols, block, begin, end, AWAY, ZERO_TORCH)
-    else if (how == ZERO) rows(dst, src, cols, block, begin, end, ZERO, ZERO_TORCH)
-    else if (how == ADD_HALF_EVEN) rows(dst, src, cols, block, begin, end, ADD_HALF_EVEN, ZERO_TORCH)
-    else rows(dst, src, cols, block, begin, end, ADD_HALF_AWAY, ZERO_TORCH)
+    if (how == EVEN) rows<Even, Torch>(dst, src, cols, block, begin, end)
+    else if (how == AWAY) rows<Away, Torch>(dst, src, cols, block, begin, end)
+    else if (how == ZERO) rows<Zero, Torch>(dst, src, cols, block, begin, end)
+    else if (how == ADD_HALF_EVEN) rows<AddHalfEven, Torch>(dst, src, cols, block, begin, end)
+    else rows<AddHalfAway, Torch>(dst, src, cols, block, begin, end)
   }
 }

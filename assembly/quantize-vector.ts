@@ -5,6 +5,7 @@
 //   toward zero:  the first, less q where it came out above |x|;
 //   stochastic:   |x| truncated to q / 2^bits, plus random * q / 2^bits (both exact), truncated to q.
 // Saturation is a minimum afterwards. "Ordinary" means that all these powers are normal numbers (is_ordinary in quantizer.ts).
+import { Away, Even } from './bf16'
 import { is_add_half, is_element, NEAREST_EVEN, NEAREST_ZERO, rounding_of, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
 import { amax_without_nan, emin, fake_quantize_element, man, mode, toLimit } from './quantizer'
 import { scratch } from './scratch'
@@ -26,6 +27,16 @@ const CONSTANTS = memory.data<u32>([
 
 /** How the vector path rounds. The ADD_HALF pair takes 0.5 - 2^-25 quanta up to one, as floor(fl(t + 0.5)) does. */
 export const EVEN = 0, AWAY = 1, ZERO = 2, ADD_HALF_EVEN = 3, ADD_HALF_AWAY = 4, DOWN = 5
+/** The same as types, with Even and Away of bf16.ts, and a zero's sign: loops are compiled for each, with no choice left inside. */
+export class Zero {}
+export class AddHalfEven {}
+export class AddHalfAway {}
+export class Down {}
+export class Preserve {}
+export class Torch {}
+export class Positive {}
+// @ts-ignore: decorator
+@inline export function adds_half<How>(): bool { return idof<How>() == idof<AddHalfEven>() || idof<How>() == idof<AddHalfAway>() }
 // @ts-ignore: decorator
 @inline export function how_of_mode(): i32 {
   const rounding = rounding_of(mode)
@@ -42,41 +53,56 @@ export const EVEN = 0, AWAY = 1, ZERO = 2, ADD_HALF_EVEN = 3, ADD_HALF_AWAY = 4,
 /** A block's largest magnitude, as a word, that the division by its scale takes to zero: 2^-150 scale, 0 if there is none. */
 export function tiny_word(lowestWord: i32): i32 {
   const e = (lowestWord >> 23) - emin - 127 // the scale is 2^e
-  return e <= 0 ? 0 : e < 24 ? 1 << (e - 1) : (e - 23) << 23
+  return select(0, select(1 << (e - 1), (e - 23) << 23, e < 24), e <= 0)
+}
+
+/** The same of four blocks: 2^(e - 1) as an integer while that is exact, and its place in the exponent field beyond. */
+// @ts-ignore: decorator
+@inline export function tiny_words(lowest: v128): v128 {
+  const power = i32x4.min_s(i32x4.max_s(i32x4.sub(lowest, i32x4.splat((emin + 1) << 23)), i32x4.splat(0)), i32x4.splat((22 + 127) << 23))
+  return i32x4.max_s(i32x4.trunc_sat_f32x4_s(power), i32x4.sub(lowest, i32x4.splat((emin + 150) << 23)))
 }
 
 /** The odd word at or before a: below a tie, and otherwise on the same side of all ties. */
 // @ts-ignore: decorator
 @inline export function before(a: v128, one: v128): v128 { return i32x4.max_s(v128.or(i32x4.sub(a, one), one), i32x4.splat(0)) }
 
+/** The magnitude a, or one beside it that the addition of c rounds to nearest even as How rounds a. `half`: the word that the halves-by-adding defect takes up. */
+// @ts-ignore: decorator
+@inline export function nudged<How>(a: v128, half: v128, one: v128): v128 {
+  if (adds_half<How>()) {
+    const up = i32x4.eq(a, half) // one word up it is a tie, two words up it rounds up
+    a = i32x4.sub(a, up)
+    if (idof<How>() == idof<AddHalfEven>()) a = i32x4.sub(a, up)
+  }
+  if (idof<How>() == idof<Away>() || idof<How>() == idof<AddHalfAway>()) return v128.or(a, one)
+  if (idof<How>() == idof<Down>()) return before(a, one)
+  return a
+}
+
 /**
  * Quantize x. Words of its block: `lowest` of 2^emin, `limit` of the largest magnitude, `half` = lowest + to_half, `tiny` = tiny_word. `step`: step_word;
- * `shift`: man in the exponent field. `how` and `sign` (a zero's: ZERO_PRESERVE, ZERO_TORCH or ZERO_POSITIVE) must be constants.
+ * `shift`: man in the exponent field. How and Sign: the types above.
  */
 // @ts-ignore: decorator
-@inline export function quantize_vector(x: v128, how: i32, sign: i32, lowest: v128, limit: v128, half: v128, tiny: v128, step: v128, shift: v128, exponent: v128, magnitude: v128, one: v128): v128 {
-  if (sign == ZERO_POSITIVE && how != ZERO && how != DOWN) {
+@inline export function quantize_vector<How, Sign>(x: v128, lowest: v128, limit: v128, half: v128, tiny: v128, step: v128, shift: v128, exponent: v128, magnitude: v128, one: v128): v128 {
+  if (idof<Sign>() == idof<Positive>() && idof<How>() != idof<Zero>() && idof<How>() != idof<Down>()) {
     const c = i32x4.add(i32x4.max_s(v128.and(x, exponent), lowest), step)
-    if (how == AWAY) x = v128.or(x, one)
+    if (idof<How>() == idof<Away>()) x = v128.or(x, one)
     return f32x4.pmax(f32x4.pmin(f32x4.sub(f32x4.add(x, c), c), limit), f32x4.neg(limit))
   }
   let a = v128.and(x, magnitude)
   let negative = v128.xor(x, a)
   // torch takes the sign of x / scale, +0 for both zeros: an element that the division takes to -0 loses it.
-  if (sign == ZERO_TORCH) negative = v128.and(negative, i32x4.gt_s(a, tiny))
+  if (idof<Sign>() == idof<Torch>()) negative = v128.and(negative, i32x4.gt_s(a, tiny))
   const e = i32x4.max_s(v128.and(a, exponent), lowest)
   const c = i32x4.add(e, step)
-  if (how == ADD_HALF_EVEN || how == ADD_HALF_AWAY) {
-    const up = i32x4.eq(a, half) // one word up it is a tie, two words up it rounds up
-    a = i32x4.sub(a, up)
-    if (how == ADD_HALF_EVEN) a = i32x4.sub(a, up)
-  }
-  if (how == AWAY || how == ADD_HALF_AWAY) a = v128.or(a, one)
-  if (how == DOWN) a = before(a, one)
+  a = nudged<How>(a, half, one)
   let r = f32x4.sub(f32x4.add(a, c), c)
-  if (how == ZERO) r = f32x4.sub(r, v128.and(f32x4.gt(r, a), i32x4.sub(e, shift)))
+  if (idof<How>() == idof<Zero>()) r = f32x4.sub(r, v128.and(f32x4.gt(r, a), i32x4.sub(e, shift)))
   const y = v128.or(f32x4.pmin(r, limit), negative)
-  return sign == ZERO_POSITIVE ? f32x4.add(y, f32x4.splat(0)) : y
+  if (idof<Sign>() == idof<Positive>()) return f32x4.add(y, f32x4.splat(0))
+  return y
 }
 
 /** Has either vector a fraction so large that torch's log2 may read the next exponent? Only truncation can tell. */
@@ -92,19 +118,19 @@ export function quantize_eight(to: usize, from: usize, lowest: usize, lowestStep
 }
 
 // @ts-ignore: decorator
-@inline export function pairs(to: usize, from: usize, n: i32, lowestWord: i32, how: i32, sign: i32): void {
+@inline export function pairs<How, Sign>(to: usize, from: usize, n: i32, lowestWord: i32): void {
   const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit()
   const step = i32x4.splat(step_word()), shift = i32x4.splat(man << 23)
   const lowest = i32x4.splat(lowestWord), limit = i32x4.splat(lowestWord + toLimit)
   const half = i32x4.splat(lowestWord + to_half()), tiny = i32x4.splat(tiny_word(lowestWord))
   for (const stop = from + (<usize>n << 2); from < stop; from += 32, to += 32) {
-    if (how == ZERO && sign == ZERO_TORCH && misreads(v128.load(from), v128.load(from, 16))) {
+    if (idof<How>() == idof<Zero>() && idof<Sign>() == idof<Torch>() && misreads(v128.load(from), v128.load(from, 16))) {
       store<i32>(scratch, lowestWord, 32)
       quantize_eight(to, from, scratch + 32, 0)
       continue
     }
-    const y0 = quantize_vector(v128.load(from), how, sign, lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
-    const y1 = quantize_vector(v128.load(from, 16), how, sign, lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
+    const y0 = quantize_vector<How, Sign>(v128.load(from), lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
+    const y1 = quantize_vector<How, Sign>(v128.load(from, 16), lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
     v128.store(to, y0)
     v128.store(to, y1, 16)
   }
@@ -113,20 +139,20 @@ export function quantize_eight(to: usize, from: usize, lowest: usize, lowestStep
 function quantize_pairs(to: usize, from: usize, n: i32, lowestWord: i32): void {
   const how = how_of_mode(), sign = zero_sign_of(mode)
   if (sign == ZERO_POSITIVE) {
-    if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_POSITIVE)
-    else if (how == AWAY) pairs(to, from, n, lowestWord, AWAY, ZERO_POSITIVE)
-    else if (how == DOWN) pairs(to, from, n, lowestWord, DOWN, ZERO_POSITIVE)
-    else pairs(to, from, n, lowestWord, ZERO, ZERO_POSITIVE)
+    if (how == EVEN) pairs<Even, Positive>(to, from, n, lowestWord)
+    else if (how == AWAY) pairs<Away, Positive>(to, from, n, lowestWord)
+    else if (how == DOWN) pairs<Down, Positive>(to, from, n, lowestWord)
+    else pairs<Zero, Positive>(to, from, n, lowestWord)
   } else if (sign == ZERO_PRESERVE) {
-    if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_PRESERVE)
-    else if (how == AWAY) pairs(to, from, n, lowestWord, AWAY, ZERO_PRESERVE)
-    else pairs(to, from, n, lowestWord, ZERO, ZERO_PRESERVE)
+    if (how == EVEN) pairs<Even, Preserve>(to, from, n, lowestWord)
+    else if (how == AWAY) pairs<Away, Preserve>(to, from, n, lowestWord)
+    else pairs<Zero, Preserve>(to, from, n, lowestWord)
   } else {
-    if (how == EVEN) pairs(to, from, n, lowestWord, EVEN, ZERO_TORCH)
-    else if (how == AWAY) pairs(to, from, n, lowestWord, AWAY, ZERO_TORCH)
-    else if (how == ZERO) pairs(to, from, n, lowestWord, ZERO, ZERO_TORCH)
-    else if (how == ADD_HALF_EVEN) pairs(to, from, n, lowestWord, ADD_HALF_EVEN, ZERO_TORCH)
-    else pairs(to, from, n, lowestWord, ADD_HALF_AWAY, ZERO_TORCH)
+    if (how == EVEN) pairs<Even, Torch>(to, from, n, lowestWord)
+    else if (how == AWAY) pairs<Away, Torch>(to, from, n, lowestWord)
+    else if (how == ZERO) pairs<Zero, Torch>(to, from, n, lowestWord)
+    else if (how == ADD_HALF_EVEN) pairs<AddHalfEven, Torch>(to, from, n, lowestWord)
+    else pairs<AddHalfAway, Torch>(to, from, n, lowestWord)
   }
 }
 

@@ -1,9 +1,10 @@
 // Round every element by itself to a float format with Inf (bf16, fp16, bfloatN, fpN): ElementRounding in src/numerics/quantizer.ts.
 // With 8 exponent bits the format is the upper part of the float32 word, so rounding is an integer addition and a mask; the carry moves into the
 // exponent, and from the largest numbers into Inf. With 5 it is the block quantizer's vector step with a fixed block, and Inf beyond the maximum.
+import { Away, Even } from './bf16'
 import { value_of, word_of } from './bits'
 import { is_flush, is_nan_number, is_torch_log2, NEAREST_AWAY, NEAREST_EVEN, rounding_of, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
-import { ADD_HALF_AWAY, ADD_HALF_EVEN, AWAY, EVEN, exponent_mask, how_of_mode, last_bit, magnitude_mask, quantize_vector, step_word, to_half, ZERO } from './quantize-vector'
+import { ADD_HALF_EVEN, AddHalfAway, AddHalfEven, AWAY, EVEN, exponent_mask, how_of_mode, last_bit, magnitude_mask, Preserve, quantize_vector, step_word, to_half, Torch, ZERO, Zero } from './quantize-vector'
 import { man, maximum, emin, mode, NAN_WORD, prepare, round_to_grid } from './quantizer'
 
 const INFINITY: i32 = 0x7f800000
@@ -78,7 +79,7 @@ function round_slow(to: usize, from: usize, bytes: usize): void {
 }
 
 // @ts-ignore: decorator
-@inline function fp(to: usize, from: usize, count: i32, how: i32, sign: i32): void {
+@inline function fp<How, Sign>(to: usize, from: usize, count: i32): void {
   const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit()
   // A block with scale 1 and no limit but Inf; the largest finite number is applied afterwards.
   const lowest = i32x4.splat((emin + 127) << 23), half = i32x4.splat(((emin + 127) << 23) + to_half()), tiny = i32x4.splat(0)
@@ -90,7 +91,7 @@ function round_slow(to: usize, from: usize, bytes: usize): void {
     const x = v128.load(from), a = v128.and(x, magnitude)
     if (v128.any_true(v128.or(i32x4.gt_s(a, top), special(a, fraction, misread, normal)))) round_slow(to, from, 16)
     else {
-      const y = quantize_vector(x, how, sign, lowest, infinity, half, tiny, step, shift, exponent, magnitude, one)
+      const y = quantize_vector<How, Sign>(x, lowest, infinity, half, tiny, step, shift, exponent, magnitude, one)
       v128.store(to, v128.bitselect(v128.or(infinity, v128.andnot(y, magnitude)), y, f32x4.gt(v128.and(y, magnitude), limit)))
     }
     from += 16
@@ -119,11 +120,11 @@ export function round_elements(dst: usize, src: usize, expBits: i32, man: i32, c
     }
   } else if (man > 21) round_slow(to, from, <usize>count << 2)
   else if (sign == ZERO_TORCH) {
-    if (how == EVEN) fp(to, from, count, EVEN, ZERO_TORCH)
-    else if (how == AWAY) fp(to, from, count, AWAY, ZERO_TORCH)
-    else if (how == ZERO) fp(to, from, count, ZERO, ZERO_TORCH)
-    else if (how == ADD_HALF_EVEN) fp(to, from, count, ADD_HALF_EVEN, ZERO_TORCH)
-    else fp(to, from, count, ADD_HALF_AWAY, ZERO_TORCH)
-  } else if (sign == ZERO_PRESERVE && how == EVEN) fp(to, from, count, EVEN, ZERO_PRESERVE)
+    if (how == EVEN) fp<Even, Torch>(to, from, count)
+    else if (how == AWAY) fp<Away, Torch>(to, from, count)
+    else if (how == ZERO) fp<Zero, Torch>(to, from, count)
+    else if (how == ADD_HALF_EVEN) fp<AddHalfEven, Torch>(to, from, count)
+    else fp<AddHalfAway, Torch>(to, from, count)
+  } else if (sign == ZERO_PRESERVE && how == EVEN) fp<Even, Preserve>(to, from, count)
   else round_slow(to, from, <usize>count << 2)
 }

@@ -56,7 +56,7 @@ const TORCH = 4 | 8 | 1 << 4, FLUSH = 64, INTENDED = 1 << 7, RELEASED = 2 << 7, 
 const quantizers: readonly [FormatName, number][] = [
   ['e4m3', choices(0)], ['e5m2', choices(1, TORCH)], ['e2m1', choices(2, rule(1))], ['e3m2', choices(0, rule(2))], ['int8', choices(1, rule(3))],
   ['e2m3', choices(0, FLUSH | INTENDED)], ['e4m3', choices(1)], ['e4m3', choices(0, TORCH)], ['e2m1', choices(0, NEAREST_ZERO | POSITIVE)], ['e5m2', choices(0, EVEN_1 | ELEMENT)],
-  ['e4m3', choices(0, RCEIL_DIVIDE | ELEMENT)],
+  ['e4m3', choices(0, RCEIL_DIVIDE | ELEMENT)], ['int8', choices(1, TORCH)], ['e2m3', choices(2, 1 << 4)], ['int4', choices(0)],
 ]
 /** bits, kind and largest code, as assembly/codec.ts takes them. */
 const codes = (name: FormatName) => { const f: Format = formats[name]; return [f.bits, f.kind === 'int' ? 1 : f.specials === 'fnuz' ? 2 : 0, maxCode(f)] as const }
@@ -139,6 +139,14 @@ export const cases: Readonly<Record<string, Case>> = {
       ]
     })
   },
+  // Every rounding with every sign of zero, in whole blocks of 32 and in columns that fill groups of sixteen.
+  'codes of whole blocks': s => each(quantizers, ([name, c]) => each([s.numbers(35 * 96, -9, 9), s.specials(35 * 96)], (src): Call[] => {
+    const [bits, kind, largest] = codes(name), words = [...target(name), c, bits, kind, largest, nanCode(formats[name], 'quiet'), ...seed, s.words(2, 100)] as const
+    return [
+      ['quantize_codes_rows', [s.outWords(840), s.outWords(27), src, 96, 32, ...words], 105],
+      ['quantize_codes_columns', [s.outWords(840), s.outWords(48), src, 35, 96, 32, 64, ...words], 4],
+    ]
+  })),
   casts: s => {
     const policy = castPolicies['ptx-satfinite']
     return each(['e4m3', 'e5m2fnuz', 'int8', 'bf16'] as const, name => {
@@ -334,14 +342,15 @@ export const pins: Readonly<Record<string, number>> = {
   gemm_packed_f32: 0x6ada2361,
   'gemm_exact_f32 of inexact products': 0x05e732dc,
   gemm_block: 0xc901998c,
-  fake_quantize_rows: 0x50972b3d,
-  fake_quantize_columns: 0x77908aed,
+  fake_quantize_rows: 0x32be8bb5,
+  fake_quantize_columns: 0x79e28095,
   fake_quantize_random: 0xe142e0e5,
   fake_quantize_released: 0x8d55c8d5,
   fake_quantize_tiles: 0x87d187df,
   round_elements: 0x7894597d,
   hadamard: 0x3dc79da7,
   codes: 0xd5ccd224,
+  'codes of whole blocks': 0x27288fe5,
   casts: 0x6c062a47,
   nvfp4: 0x4bb34364,
   activation: 0x4d8a899d,
