@@ -5,7 +5,7 @@ import { bytes } from './gemm-driver'
 import { read } from './gemm-exact'
 import { pack } from './gemm-pack'
 import { header } from './gemm-packed'
-import { add_words, clear_words, is_known, merge_words, quantize_lanes, start_words } from './gemm-quantize'
+import { add_words, clear_words, GROUP, is_known, merge_words, quantize_group, start_words } from './gemm-quantize'
 import { loadPart, storePart } from './lanes'
 import { fake_quantize_columns } from './quantize-columns'
 import { fake_quantize_rows } from './quantize-rows'
@@ -25,6 +25,8 @@ export function set_pack_shape(rows: i32, columns: i32): void {
 const WIDE_AT: usize = 2 << 20
 /** Lanes at a time, where they are rows of the source and where they are columns: multiples of every tile's rows and columns, and of 8. */
 const FEW: i32 = 64, MANY: i32 = 128
+/** The same where lanes that are rows are quantized in groups: so few that an engine's caches follow their runs. */
+const FEW_ROWS: i32 = 32
 
 /** Lanes at a time: at most `most`, a multiple of W and, if possible, of 8. */
 function group(most: i32, W: i32): i32 {
@@ -32,6 +34,9 @@ function group(most: i32, W: i32): i32 {
   for (let n = eight; n > eight / 2; n -= 8) if (n % W == 0) return n
   return most - most % W
 }
+
+/** The largest multiple of `unit` up to `most`; `unit` if there is none. */
+function whole(most: i32, unit: i32): i32 { return max(most / unit, 1) * unit }
 
 /** The least common multiple of W and a power of two. */
 function leastCommon(W: i32, power: i32): i32 { return W * power / min(power, W & -W) }
@@ -57,20 +62,12 @@ function copyChunk(from: usize, stride: usize, rows: i32, n: i32, rounding: i32)
   else copyRounded<None>(to, from, stride, rows, n)
 }
 
-/** `count` lanes from `first` on, of one chunk of n k's, quantized eight at a time (gemm-quantize.ts). `step`: most lanes at a time. */
+/** `count` lanes from `first` on, of one chunk of n k's, quantized in groups of lanes (gemm-quantize.ts). */
 function quantizedLanes(
-  panels: usize, W: i32, panel: usize, step: i32, src: usize, lanes: i32, K: i32, along: bool, first: i32, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
+  panels: usize, W: i32, panel: usize, src: usize, lanes: i32, K: i32, along: bool, first: i32, count: i32, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
 ): void {
-  // Panels of 8 or 16 lanes are written directly, others by way of rows of `step` lanes.
-  const direct = W % 8 == 0, stride = bytes(along ? K : lanes, 1), wide = scratch + WIDE_AT, row = bytes(direct ? W : step, 1)
-  const count = min(step, lanes - first), to = panels + <usize>(first / W) * panel + bytes(k, W)
-  if (direct && count % W) memory.fill(to + <usize>(count / W) * panel, 0, bytes(n, W))
-  for (let lane = 0; lane < count; lane += 8) for (let i = 0; i < n; i += block) {
-    const from = src + (along ? bytes(first + lane, K) + bytes(k + i, 1) : bytes(k + i, lanes) + bytes(first + lane, 1))
-    const at = direct ? to + <usize>(lane / W) * panel + bytes(i, W) + bytes(lane % W, 1) : wide + <usize>i * row + bytes(lane, 1)
-    quantize_lanes(at, row, from, stride, min(block, n - i), min(8, count - lane), along, rounding, man, emin, emax, max, choices)
-  }
-  if (!direct) pack(to, W, panel, wide, 4, row, count, n)
+  const lane = along ? bytes(K, 1) : 4, step = along ? 4 : bytes(lanes, 1), to = panels + <usize>(first / W) * panel
+  for (let i = k; i < k + n; i += block) quantize_group(to + bytes(i, W), W, panel, src + <usize>first * lane + <usize>i * step, lane, step, min(block, k + n - i), count, rounding, man, emin, emax, max, choices)
 }
 
 /** The same by way of the quantizers for whole tensors, which take every choice; without a quantizer if `block` is 0. */
@@ -108,11 +105,11 @@ export function gemm_pack_f32(
   for (let item = begin; item < end; item++) clear_words(packed + (<usize>item << 4))
   if (block != 0 && is_known()) {
     // Source rows are read in long runs: few lanes and all of k, or many lanes of one chunk after the other.
-    const step = along ? leastCommon(W, 8) : group(MANY, W), outer = along ? lanes : (end - begin) * chunk, inner = along ? (end - begin) * chunk : lanes
+    const step = whole(along ? FEW_ROWS : GROUP, leastCommon(W, 8)), outer = along ? lanes : (end - begin) * chunk, inner = along ? (end - begin) * chunk : lanes
     for (let i = 0; i < outer; i += along ? step : chunk) for (let j = 0; j < inner; j += along ? chunk : step) {
-      const k = begin * chunk + (along ? j : i)
+      const k = begin * chunk + (along ? j : i), first = along ? i : j
       start_words()
-      quantizedLanes(panels, W, panel, step, src, lanes, K, along != 0, along ? i : j, k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
+      quantizedLanes(panels, W, panel, src, lanes, K, along != 0, first, min(step, lanes - first), k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
       merge_words(packed + (<usize>(k / chunk) << 4))
     }
     return
