@@ -1,8 +1,9 @@
 // Blackwell's FP4 product (GST-FDPA, K = 64 a step) at the speed of a plain integer GEMM, with the bits of mma_gst_fdpa.
 //
-// A step loses bits only where c or a group is cut at 2^(E - 35), and by the final rounding toward zero. With e_g the sum of a group's two scale exponents, a
-// group's term is a multiple of 2^(e_g - 8) (quarters, and 3 fraction bits of either UE4M3 scale), so nothing is cut as long as
-//   e_g >= E - 27 for every group, and |c| >= 2^(E - 12) or c = 0.
+// A step loses bits only where c or a group is cut at 2^(E - F), F = 35, and by the final rounding toward zero. E is the largest of the groups' e_g, sums of two scale
+// exponents, and the exponent of c. A group's term is a multiple of 2^(e_g - u): quarters, u = 2, and 3 fraction bits of either UE4M3 scale, u = 8. So nothing is cut
+// as long as
+//   e_g - u >= E - F for every group, and |c| >= 2^(E - F + 23) or c = 0.
 // Then d = RZ(c + exact sum), and the sum is exact twice over: in integers, 64 products of the panels' small integers (mma-fp4-pack.ts) adding up in i32; and in f64,
 // in which c + sum spans fewer than 53 bits. RZ to 24 bits is then a mask on the f64, as long as no subnormal or overflow is near. The conditions are checked for
 // several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them goes through the plain kernel
@@ -47,7 +48,7 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
   rowsA = M; rowsB = N; length = K; blockSize = block; kindOfScale = kind; nibbled = nibbles; fractionBits = fraction; floorExp = floor
   const steps = (K + 63) >> 6
   const blocks = (M + ROWS * TALL - 1) / (ROWS * TALL)
-  const columns = (N + COLUMNS - 1) / COLUMNS, together = max(1, CACHE / (TALL * steps * <i32>panelBytes(ROWS)))
+  const columns = (N + COLUMNS - 1) / COLUMNS, together = max(1, CACHE / (TALL * max(1, steps) * <i32>panelBytes(ROWS)))
   for (let item = begin; item < end; item++) {
     const block0 = item / (together * columns) * together, side = min(together, blocks - block0), within = item - block0 * columns
     const column = within / side
@@ -115,17 +116,17 @@ function fast(t: i32, special: i32, lowA: i32, lowB: i32, highA: i32, highB: i32
   threshold = 0
   if (lowA == NONE || lowB == NONE) return true // products of zeros
   const low = lowA + lowB, high = highA + highB
-  if (high - low > 27 || low - 8 < -149) return false
-  // A step adds four groups of |p| <= 576, times less than 4 for the significands of the scales.
-  const growth = <f64>count * pow2(high + 14)
-  const limit = pow2(min(low + 28, 127))
+  const last = low - (kindOfScale ? 8 : 2) // every term is a multiple of 2^last
+  if (high - last > fractionBits || last < -149) return false
+  // A step adds four groups of |p| <= 576 times the significands of two scales, 15/8 at most: less than 2^13. Before the last step E <= last + F, after it no overflow.
+  const growth = pow2(high + 13), limit = min(pow2(last + fractionBits + 1) - <f64>(count - 1) * growth, pow2(128) - <f64>count * growth)
   let bound = load<f64>(at)
-  if (bound + growth >= limit) {
+  if (bound >= limit) {
     bound = largest(tileAt(t) + <usize>load<i32>(at, 12))
-    if (bound + growth >= limit) return false
+    if (bound >= limit) return false
   }
-  threshold = pow2(high - 12)
-  store<f64>(at, bound + growth)
+  threshold = pow2(high - fractionBits + 23)
+  store<f64>(at, bound + <f64>count * growth)
   return true
 }
 

@@ -48,6 +48,36 @@ describe('FP4', () => {
       }
     }
   })
+  it('groups at every distance below a group that cancels itself, accumulators below and above it', () => {
+    for (let distance = 0; distance < 44; distance++) {
+      const half = distance >> 1, apart = (top: number, n: number) => Math.max(top - 8 * Math.min(n, 14), 1)
+      for (let seed = 0; seed < 6; seed++) {
+        const a = fill(64, k => k < 16 ? 7 : codes(seed)[k]!), b = fill(64, k => k < 16 ? 7 ^ (k & 1) * 8 : codes(seed + 50)[k]!)
+        for (const c of [0, 0x3f800001, 0xbfffffff, (127 + 16 - 12) * 2 ** 23 + 1, (127 + 15 - 12) * 2 ** 23 + 1, (127 + 16) * 2 ** 23 + 1, (127 + 17) * 2 ** 23 + 0x80000000 + 1]) {
+          check(mmaConfig('blackwell-mxf4nvf4'), a, b, c, [0x7e, apart(0x7e, half), apart(0x7d, half), apart(0x7d, half)], [0x7d, apart(0x7d, distance - half), apart(0x7b, distance - half), apart(0x79, distance - half)])
+          check(mmaConfig('blackwell-mxf4nvf4', { scale: { format: 'e8m0', block: 16 } }), a, b, c, [135, ...fill(3, () => 135 - half)], [135, ...fill(3, () => 135 - distance + half)])
+        }
+      }
+    }
+  })
+  it('E8M0 scales down to the subnormals of FP32 and up to its overflow', () => {
+    for (let sum = 60; sum < 400; sum += sum > 130 && sum < 350 ? 16 : 1) {
+      const scaleA = [sum >> 1, sum >> 1], scaleB = [sum + 1 >> 1, sum + 1 >> 1]
+      for (const c of [0, 0x80000000, 1, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0xff7fffff, 0x7f000001, 0x7e800000, 0xfe000000]) {
+        for (const [a, b] of [[largest, largest], [codes(sum), codes(sum + 7)], [fill(64, k => k % 31 ? 0 : 1), fill(64, () => 1)]] as const) check(mmaConfig('blackwell-mxf4'), a, b, c, scaleA, scaleB)
+      }
+    }
+  })
+  it('accumulators at every distance from the products of E8M0, their low bits set, steps one after the other', () => {
+    for (let exp = 90; exp < 160; exp++) {
+      for (const steps of [1, 3, 9]) {
+        for (const fraction of [0, 1, 0x7fffff]) {
+          const a = fill(64 * steps, k => codes(exp + (k >> 6))[k & 63]!), b = fill(64 * steps, k => codes(fraction + (k >> 6))[k & 63]!)
+          for (const sign of [0, 0x80000000]) check(mmaConfig('blackwell-mxf4'), a, b, exp * 2 ** 23 + fraction + sign, fill(2 * steps, i => 127 - i % 3), fill(2 * steps, i => 125 + i % 2))
+        }
+      }
+    }
+  })
   it('accumulators at every distance from the products', () => {
     for (let exp = 60; exp < 200; exp++) {
       for (const fraction of [0, 1, 0x400001, 0x7fffff]) {
@@ -55,6 +85,43 @@ describe('FP4', () => {
         for (const sign of [0, 0x80000000]) check(mmaConfig('blackwell-mxf4nvf4'), codes(exp), codes(fraction), c + sign, [0x38, 0x3c, 0x41, 0x2f], [0x40, 0x33, 0x38, 0x39])
       }
     }
+  })
+})
+
+describe('FP4, whole products against the plain kernel', () => {
+  const word = (i: number, seed: number) => Math.imul(Math.imul(i + 1, 2654435761) ^ seed, 2246822519) >>> 5
+  const configs = ([['blackwell-mxf4', 'e8m0', 32], ['blackwell-mxf4nvf4', 'ue4m3', 16], ['blackwell-mxf4nvf4', 'e8m0', 16]] as const).map(([name, format, block]) => ({ name, format, block, config: mmaConfig(name, { scale: { format, block } }) }))
+  /** Rows of codes and of scales around `centre`, `spread` apart; every fifth row has a zero group, every seventh is zero. */
+  const operand = (rows: number, K: number, format: string, block: number, seed: number, spread: number, centre = format === 'e8m0' ? 127 : 0x38) => ({
+    codes: fill(rows, i => fill(K, k => i % 7 === 6 || i % 5 === 4 && k >> 4 === 1 ? 0 : word(i * K + k, seed) & 15)),
+    scales: fill(rows, i => fill(Math.ceil(K / block), g => Math.min(Math.max(centre + word(i * 64 + g, seed + 1) % (2 * spread + 1) - spread, 0), format === 'e8m0' ? 254 : 0x7e))),
+  })
+  it.each(configs)('$name $format $block: chains longer than a turn, row blocks beyond the cache, ragged ends, both packings', ({ config, format, block }) => {
+    for (const [M, N, K, spread, packed] of [[300, 37, 1000, 3, false], [70, 40, 720, 12, true], [5, 18, 40, 6, true], [3, 1, 1000, 2, false]] as const) {
+      const a = operand(M, K, format, block, M, spread), b = operand(N, K, format, block, N + 99, spread)
+      const c = fill(M, i => fill(N, j => i % 3 ? word(i * N + j, 5) % 0x8000000 + 0x3c000000 + (i % 2) * 0x80000000 : 0))
+      const tile = { a: a.codes, b: b.codes, c, scaleA: a.scales, scaleB: b.scales }
+      const want = runTile(ex, config, tile, true)
+      expect(runTile(ex, config, tile)).toEqual(want)
+      if (packed) expect(runTile(ex, config, tile, false, true)).toEqual(want)
+    }
+  })
+  it.each(configs)('$name $format $block: NaN scales and zeros of every kind', ({ config, format, block }) => {
+    const [M, N, K] = [70, 20, 600], a = operand(M, K, format, block, 1, 4), b = operand(N, K, format, block, 2, 4)
+    const nan = format === 'e8m0' ? 255 : 0x7f, per = K / block
+    a.scales[66]![Math.floor(per * 0.7)] = nan // one step of one row
+    b.scales[17]![0] = nan
+    for (const row of [a.scales[3]!, b.scales[6]!]) row.fill(0) // E8M0: 2^-127; UE4M3: zero
+    a.scales[8]!.fill(0, 0, 4)
+    a.codes[8]!.fill(0, 0, 64)
+    const tile = { a: a.codes, b: b.codes, c: fill(M, i => fill(N, j => i % 4 ? 0x3f800000 + i * j : 0x80000000)), scaleA: a.scales, scaleB: b.scales }
+    const got = runTile(ex, config, tile), want = runTile(ex, config, tile, true)
+    expect(got).toEqual(want)
+    expect([...want].filter(w => w === 0x7fffffff).length).toBe(M + N - 1)
+  })
+  it.each(configs)('$name $format $block: no k at all', ({ config }) => {
+    const tile = { a: [[], []], b: [[], [], []], c: [[1, 2, 0x80000000], [4, 0x7f800000, 6]], scaleA: [[], []], scaleB: [[], [], []] }
+    expect([...runTile(ex, config, tile)]).toEqual(tile.c.flat())
   })
 })
 
