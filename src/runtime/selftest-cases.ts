@@ -169,6 +169,7 @@ export const cases: Readonly<Record<string, Case>> = {
       ['nvfp4_dequantize_rows', [s.out(n), rows[1], rows[2], 48, scale, recipe], 105],
       ['nvfp4_columns', [...outputs(), x, 35, 48, 64, ...words], 3], ['nvfp4_columns', [s.out(n), 0, 0, s.specials(n), 35, 48, 64, ...words], 3],
       ['nvfp4_tiles', [...outputs(), x, 35, 48, ...words], 3], ['nvfp4_rows', [s.out(n), 0, 0, x, 48, scale, recipe, choices(STOCHASTIC), ...seed, step], 105],
+      ['nvfp4_rows', [...outputs(), s.specials(n), 48, ...words], 105], ['nvfp4_columns', [...outputs(), s.specials(n), 35, 41, 64, ...words], 3],
       ['nvfp4_rescale', [s.out(67), s.numbers(67), scale, s.constants(3.7), recipe], 67],
     ]
   }),
@@ -352,7 +353,7 @@ export const pins: Readonly<Record<string, number>> = {
   codes: 0xd5ccd224,
   'codes of whole blocks': 0x27288fe5,
   casts: 0x6c062a47,
-  nvfp4: 0x4bb34364,
+  nvfp4: 0x7fb4a01c,
   activation: 0x4d8a899d,
   swiglu: 0x05636bba,
   activation_table: 0x3654730d,
