@@ -2,8 +2,8 @@
 // maximum crosses lanes. A panel of columns is swept row by row, twice, so that memory is read in runs.
 import { scratch } from './scratch'
 import { all_ordinary, FREE, ordinary_run, prepare_words, quantize_ordinary, WORDS } from './quantize-lanes'
-import { column_maxima, column_maxima_bits } from './quantize-maxima'
-import { ADD_HALF_AWAY, ADD_HALF_EVEN, AWAY, EVEN, how_of_mode } from './quantize-vector'
+import { column_maxima } from './quantize-maxima'
+import { how_of_mode } from './quantize-vector'
 import { fake_quantize_element, is_flushed, prepare, scale_byte } from './quantizer'
 
 /** Rows of eight columns that pass through scratch at a time. */
@@ -33,10 +33,8 @@ function quantize_narrow(to: usize, from: usize, n: i32, rowBytes: usize, count:
 /** One block of every column of a panel: n rows, w columns. */
 function quantize_panel(to: usize, from: usize, n: i32, rowBytes: usize, w: i32): void {
   const maxima = scratch, words = scratch + WORDS
-  let how = how_of_mode()
-  if (how == ADD_HALF_EVEN || how == ADD_HALF_AWAY) {
-    if (column_maxima_bits(maxima, from, n, rowBytes, w) == 0) how = how == ADD_HALF_EVEN ? EVEN : AWAY
-  } else column_maxima(maxima, from, n, rowBytes, w)
+  const how = how_of_mode()
+  column_maxima(maxima, from, n, rowBytes, w)
   prepare_words(maxima, words, w)
   // Runs of ordinary groups of eight columns; the other groups one column at a time.
   let c = 0

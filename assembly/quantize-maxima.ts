@@ -6,71 +6,27 @@ import { is_element } from './quantize-modes'
 import { magnitude_mask } from './quantize-vector'
 import { amax_without_nan, mode } from './quantizer'
 
-/** Whether bits seen in any element are collected too. */
-class Collected {}
-class Ignored {}
-
-/** maxima[c] = max(maxima[c], |x|) over four rows of `bytes` (a multiple of 32) bytes; at `seen`, eight lanes of the words of all elements, or-ed together. */
-function four_rows<Bits>(maxima: usize, p0: usize, rowBytes: usize, bytes: usize, seen: usize): void {
+/** maxima[c] = max(maxima[c], |x|) over four rows of `bytes` (a multiple of 32) bytes. */
+function four_rows(maxima: usize, p0: usize, rowBytes: usize, bytes: usize): void {
   const magnitude = magnitude_mask(), p1 = p0 + rowBytes, p2 = p1 + rowBytes, p3 = p2 + rowBytes
-  let s0 = v128.load(seen), s1 = v128.load(seen, 16)
   for (let c: usize = 0; c < bytes; c += 32) {
     const q0 = p0 + c, q1 = p1 + c, q2 = p2 + c, q3 = p3 + c, m = maxima + c
-    const x0 = v128.load(q0), x1 = v128.load(q1), x2 = v128.load(q2), x3 = v128.load(q3)
-    const y0 = v128.load(q0, 16), y1 = v128.load(q1, 16), y2 = v128.load(q2, 16), y3 = v128.load(q3, 16)
-    const a = i32x4.max_s(i32x4.max_s(v128.and(x0, magnitude), v128.and(x1, magnitude)), i32x4.max_s(v128.and(x2, magnitude), v128.and(x3, magnitude)))
-    const b = i32x4.max_s(i32x4.max_s(v128.and(y0, magnitude), v128.and(y1, magnitude)), i32x4.max_s(v128.and(y2, magnitude), v128.and(y3, magnitude)))
+    const a = i32x4.max_s(i32x4.max_s(v128.and(v128.load(q0), magnitude), v128.and(v128.load(q1), magnitude)), i32x4.max_s(v128.and(v128.load(q2), magnitude), v128.and(v128.load(q3), magnitude)))
+    const b = i32x4.max_s(i32x4.max_s(v128.and(v128.load(q0, 16), magnitude), v128.and(v128.load(q1, 16), magnitude)), i32x4.max_s(v128.and(v128.load(q2, 16), magnitude), v128.and(v128.load(q3, 16), magnitude)))
     const m0 = i32x4.max_s(v128.load(m), a), m1 = i32x4.max_s(v128.load(m, 16), b)
-    if (idof<Bits>() == idof<Collected>()) {
-      s0 = v128.or(s0, v128.or(v128.or(x0, x1), v128.or(x2, x3)))
-      s1 = v128.or(s1, v128.or(v128.or(y0, y1), v128.or(y2, y3)))
-    }
     v128.store(m, m0)
     v128.store(m, m1, 16)
   }
-  v128.store(seen, s0)
-  v128.store(seen, s1, 16)
 }
 
 /** The same of one row. */
-function one_row<Bits>(maxima: usize, from: usize, bytes: usize, seen: usize): void {
+function one_row(maxima: usize, from: usize, bytes: usize): void {
   const magnitude = magnitude_mask()
-  let s0 = v128.load(seen), s1 = v128.load(seen, 16)
   for (let c: usize = 0; c < bytes; c += 32) {
-    const x = v128.load(from + c), y = v128.load(from + c, 16)
-    const m0 = i32x4.max_s(v128.load(maxima + c), v128.and(x, magnitude)), m1 = i32x4.max_s(v128.load(maxima + c, 16), v128.and(y, magnitude))
-    if (idof<Bits>() == idof<Collected>()) {
-      s0 = v128.or(s0, x)
-      s1 = v128.or(s1, y)
-    }
+    const m0 = i32x4.max_s(v128.load(maxima + c), v128.and(v128.load(from + c), magnitude)), m1 = i32x4.max_s(v128.load(maxima + c, 16), v128.and(v128.load(from + c, 16), magnitude))
     v128.store(maxima + c, m0)
     v128.store(maxima + c, m1, 16)
   }
-  v128.store(seen, s0)
-  v128.store(seen, s1, 16)
-}
-
-// @ts-ignore: decorator
-@inline function all_rows<Bits>(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): i32 {
-  const wide = <usize>(w & ~7) << 2, all = <usize>w << 2, seen = maxima + (<usize>WIDEST << 2)
-  memory.fill(maxima, 0, wide)
-  memory.fill(seen, 0, 32)
-  let r = 0, low = 0
-  if (wide > 0) {
-    for (; r + 4 <= n; r += 4) four_rows<Bits>(maxima, from + <usize>r * rowBytes, rowBytes, wide, seen)
-    for (; r < n; r++) one_row<Bits>(maxima, from + <usize>r * rowBytes, wide, seen)
-  }
-  for (let c = wide; c < all; c += 4) {
-    let m = 0
-    for (let p = from + c, stop = p + <usize>n * rowBytes; p < stop; p += rowBytes) {
-      const x = load<i32>(p)
-      m = max(m, x & 0x7fffffff)
-      low |= x
-    }
-    store<i32>(maxima + c, m)
-  }
-  for (let i: usize = 0; i < 32; i += 4) low |= load<i32>(seen + i)
-  return low & 0xffff
 }
 
 /** Take NaNs out of the maxima where elements stand alone (is_element). True if there were any. */
@@ -83,19 +39,21 @@ function without_nan(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32
   return any
 }
 
-/**
- * maxima[c] = largest magnitude, as a word, of n rows in column c; the 32 bytes after WIDEST words are used too. True if the columns hold NaNs that do not count (is_element).
- */
+/** maxima[c] = largest magnitude, as a word, of n rows in column c. True if the columns hold NaNs that do not count (is_element). */
 export function column_maxima(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): bool {
-  all_rows<Ignored>(maxima, from, n, rowBytes, w)
+  const wide = <usize>(w & ~7) << 2
+  memory.fill(maxima, 0, wide)
+  let r = 0
+  if (wide > 0) {
+    for (; r + 4 <= n; r += 4) four_rows(maxima, from + <usize>r * rowBytes, rowBytes, wide)
+    for (; r < n; r++) one_row(maxima, from + <usize>r * rowBytes, wide)
+  }
+  for (let c = wide, all = <usize>w << 2; c < all; c += 4) {
+    let m = 0
+    for (let p = from + c, stop = p + <usize>n * rowBytes; p < stop; p += rowBytes) m = max(m, load<i32>(p) & 0x7fffffff)
+    store<i32>(maxima + c, m)
+  }
   return is_element(mode) && without_nan(maxima, from, n, rowBytes, w)
-}
-
-/** The same; returns the low 16 bits that any element has: zero says that all are bf16 numbers, whose fractions are too short for the halves-by-adding defect to show. */
-export function column_maxima_bits(maxima: usize, from: usize, n: i32, rowBytes: usize, w: i32): i32 {
-  const low = all_rows<Collected>(maxima, from, n, rowBytes, w)
-  if (is_element(mode)) without_nan(maxima, from, n, rowBytes, w)
-  return low
 }
 
 /** Of each of n blocks of 32 on end: the maxima of the elements whose places agree modulo 8. */
@@ -109,11 +67,15 @@ function eighths_of_32(to: usize, from: usize, n: i32): void {
   }
 }
 
-/** The same of blocks of 16. */
-function eighths_of_16(to: usize, from: usize, n: i32): void {
+/** The same of blocks of `size` elements, a multiple of 16. */
+function eighths_of(to: usize, from: usize, n: i32, size: i32): void {
   const magnitude = magnitude_mask()
-  for (const stop = to + (<usize>n << 5); to < stop; to += 32, from += 64) {
-    const a = i32x4.max_s(v128.and(v128.load(from), magnitude), v128.and(v128.load(from, 32), magnitude)), b = i32x4.max_s(v128.and(v128.load(from, 16), magnitude), v128.and(v128.load(from, 48), magnitude))
+  for (const stop = to + (<usize>n << 5); to < stop; to += 32) {
+    let a = i32x4.splat(0), b = a
+    for (const last = from + (<usize>size << 2); from < last; from += 64) {
+      a = i32x4.max_s(a, i32x4.max_s(v128.and(v128.load(from), magnitude), v128.and(v128.load(from, 32), magnitude)))
+      b = i32x4.max_s(b, i32x4.max_s(v128.and(v128.load(from, 16), magnitude), v128.and(v128.load(from, 48), magnitude)))
+    }
     v128.store(to, a)
     v128.store(to, b, 16)
   }
@@ -130,12 +92,12 @@ function largest_of_eight(maxima: usize, eighths: usize, n: i32): void {
 }
 
 /**
- * maxima[i] = largest magnitude of block i of n on end, of `size` (16 or 32) elements each; n <= 256. NaN is larger than Inf. Up to 3 more words are written,
+ * maxima[i] = largest magnitude of block i of n on end, of `size` elements each, a multiple of 16; n <= 256. NaN is larger than Inf. Up to 3 more words are written,
  * and 32 n bytes after WIDEST words.
  */
 export function block_maxima(maxima: usize, from: usize, n: i32, size: i32): void {
   const eighths = maxima + (<usize>WIDEST << 2)
   if (size == 32) eighths_of_32(eighths, from, n)
-  else eighths_of_16(eighths, from, n)
+  else eighths_of(eighths, from, n, size)
   largest_of_eight(maxima, eighths, n)
 }

@@ -4,7 +4,7 @@ import { prepare_random, random_fraction } from './quantize-random'
 import { scratch } from './scratch'
 import { FREE } from './quantize-lanes'
 import { bump_of, BUMP_RELEASED, is_element, rounding_of, STOCHASTIC } from './quantize-modes'
-import { quantize_part } from './quantize-rows'
+import { quantize_part } from './quantize-blocks'
 import { amax_word } from './quantize-vector'
 import { fake_quantize_element, is_flushed, mode, prepare, saturates, scale_byte } from './quantizer'
 

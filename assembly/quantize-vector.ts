@@ -8,7 +8,6 @@
 import { Away, Even } from './bf16'
 import { is_add_half, is_element, NEAREST_EVEN, NEAREST_ZERO, rounding_of, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
 import { amax_without_nan, emin, fake_quantize_element, man, mode, toLimit } from './quantizer'
-import { scratch } from './scratch'
 
 /** Vector constants. Loaded, not splatted: V8 rebuilds constants at every use in a loop. */
 const CONSTANTS = memory.data<u32>([
@@ -117,59 +116,9 @@ export function quantize_eight(to: usize, from: usize, lowest: usize, lowestStep
   for (let i: usize = 0; i < 8; i++) store<f32>(to + (i << 2), fake_quantize_element(load<f32>(from + (i << 2)), (load<i32>(lowest + i * lowestStep) >> 23) - emin, 0))
 }
 
-// @ts-ignore: decorator
-@inline export function pairs<How, Sign>(to: usize, from: usize, n: i32, lowestWord: i32): void {
-  const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit()
-  const step = i32x4.splat(step_word()), shift = i32x4.splat(man << 23)
-  const lowest = i32x4.splat(lowestWord), limit = i32x4.splat(lowestWord + toLimit)
-  const half = i32x4.splat(lowestWord + to_half()), tiny = i32x4.splat(tiny_word(lowestWord))
-  for (const stop = from + (<usize>n << 2); from < stop; from += 32, to += 32) {
-    if (idof<How>() == idof<Zero>() && idof<Sign>() == idof<Torch>() && misreads(v128.load(from), v128.load(from, 16))) {
-      store<i32>(scratch, lowestWord, 32)
-      quantize_eight(to, from, scratch + 32, 0)
-      continue
-    }
-    const y0 = quantize_vector<How, Sign>(v128.load(from), lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
-    const y1 = quantize_vector<How, Sign>(v128.load(from, 16), lowest, limit, half, tiny, step, shift, exponent, magnitude, one)
-    v128.store(to, y0)
-    v128.store(to, y1, 16)
-  }
-}
-
-function quantize_pairs(to: usize, from: usize, n: i32, lowestWord: i32): void {
-  const how = how_of_mode(), sign = zero_sign_of(mode)
-  if (sign == ZERO_POSITIVE) {
-    if (how == EVEN) pairs<Even, Positive>(to, from, n, lowestWord)
-    else if (how == AWAY) pairs<Away, Positive>(to, from, n, lowestWord)
-    else if (how == DOWN) pairs<Down, Positive>(to, from, n, lowestWord)
-    else pairs<Zero, Positive>(to, from, n, lowestWord)
-  } else if (sign == ZERO_PRESERVE) {
-    if (how == EVEN) pairs<Even, Preserve>(to, from, n, lowestWord)
-    else if (how == AWAY) pairs<Away, Preserve>(to, from, n, lowestWord)
-    else pairs<Zero, Preserve>(to, from, n, lowestWord)
-  } else {
-    if (how == EVEN) pairs<Even, Torch>(to, from, n, lowestWord)
-    else if (how == AWAY) pairs<Away, Torch>(to, from, n, lowestWord)
-    else if (how == ZERO) pairs<Zero, Torch>(to, from, n, lowestWord)
-    else if (how == ADD_HALF_EVEN) pairs<AddHalfEven, Torch>(to, from, n, lowestWord)
-    else pairs<AddHalfAway, Torch>(to, from, n, lowestWord)
-  }
-}
-
-/** n consecutive elements of an ordinary block. `lowestWord`: lowest_word of the block. The last n mod 8 go through scratch. */
-export function quantize_segment(to: usize, from: usize, n: i32, lowestWord: i32): void {
-  if (n >= 8) quantize_pairs(to, from, n & ~7, lowestWord)
-  const rest = n & 7
-  if (rest == 0) return
-  const done = <usize>(n & ~7) << 2
-  for (let i: usize = 0; i < 32; i += 4) store<i32>(scratch + i, <i32>i < rest << 2 ? load<i32>(from + done + i) : 0)
-  quantize_pairs(scratch, scratch, 8, lowestWord)
-  for (let i: usize = 0; i < <usize>rest << 2; i += 4) store<i32>(to + done + i, load<i32>(scratch + i))
-}
-
 /** Largest of 4 words, in every lane. */
 // @ts-ignore: decorator
-@inline export function horizontal_max(a: v128): v128 {
+@inline function horizontal_max(a: v128): v128 {
   a = i32x4.max_s(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1))
   return i32x4.max_s(a, v128.shuffle<i32>(a, a, 1, 0, 3, 2))
 }

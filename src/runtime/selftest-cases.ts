@@ -102,8 +102,10 @@ export const cases: Readonly<Record<string, Case>> = {
     ]
   },
 
-  fake_quantize_rows: s => each(quantizers, ([format, c]) => each([s.numbers(3 * 71, -9, 9), s.specials(3 * 71)], src =>
-    [['fake_quantize_rows', [s.out(3 * 71), src, 71, 32, ...target(format), c], 9]])),
+  fake_quantize_rows: s => each(quantizers, ([format, c]) => each([s.numbers(3 * 96, -9, 9), s.specials(3 * 96)], src => [
+    ['fake_quantize_rows', [s.out(3 * 71), src, 71, 32, ...target(format), c], 9],
+    ['fake_quantize_rows', [s.out(3 * 96), src, 96, 32, ...target(format), c], 9], ['fake_quantize_rows', [s.out(3 * 96), src, 96, 48, ...target(format), c], 6],
+  ])),
   fake_quantize_columns: s => each(quantizers, ([format, c]) => each([s.numbers(35 * 21, -9, 9), s.specials(35 * 21)], src =>
     [['fake_quantize_columns', [s.out(35 * 21), src, 35, 21, 32, 64, ...target(format), c], 2]])),
   fake_quantize_random: s => {
@@ -343,7 +345,7 @@ export const pins: Readonly<Record<string, number>> = {
   gemm_packed_f32: 0x6ada2361,
   'gemm_exact_f32 of inexact products': 0x05e732dc,
   gemm_block: 0xc901998c,
-  fake_quantize_rows: 0x32be8bb5,
+  fake_quantize_rows: 0xa1d297b5,
   fake_quantize_columns: 0x79e28095,
   fake_quantize_random: 0xe142e0e5,
   fake_quantize_released: 0x8d55c8d5,
