@@ -1,45 +1,62 @@
 // Operands of mma-sums.ts: panels of rows, one step of k after the other, as f64 values or as small integers, with what the conditions ask of every row.
 //
-// A significand of at most four bits times a power of two is an integer n = sig 2^s of some unit, that of the row's least exponent; s is the element's shift. Up to a shift
-// of 11 n fits i16, and a sum of products fits i32, whatever its order, if the norms of row and column, sqrt(sum of n^2), have a product below 2^31 (Cauchy and Schwarz).
-// Else n is split by s: low part sig 2^s where s < 8, high part sig 2^(s - 8) where not, the other one zero; 32 products of a part of one operand and n of the other, or of
-// two parts, fit (15 2^7 15 2^11 32 < 2^31).
+// A significand of at most four bits is an odd number of at most four bits times a power of two, its last bit; L, the least last bit of a row, makes all its elements
+// integers. A row's unit 2^q, q >= L, is the least for which x 2^-q fits i16 and the norm sqrt(sum of (x 2^-q)^2) is below 2^15.5: then a sum of products of a
+// row and a column stays below 2^31, whatever its order (Cauchy and Schwarz). Elements whose last bit is at least 2^q make plane 0. Smaller ones, few or none in
+// ordinary data, are below 2^(q + 3) and go to plane 1, in units of 2^(q - 10), as integers below 2^13; what is too small for that goes to plane 2 in the same way.
+// 32 elements below 2^13 have a norm below 2^15.5 again, so that the planes of two operands may be multiplied in any combination. Three planes hold every row of FP8.
 import { scratch } from './scratch'
 
 /** Rows of a panel of A, columns of a panel of B. */
-export const ROWS: i32 = 4, COLUMNS: i32 = 8
-/** Panels of A in one item, 64 rows: they lie together, step by step. Panels of B lie one after the other. */
-export const TALL: i32 = 16
-/** L of a row of zeros, minus its H. Sums of two fit i16. */
+export const ROWS: i32 = 4, COLUMNS: i32 = 16
+/** Exponent of what does not exist: the last bit of zero, the largest of a row of zeros (negated). Sums of two fit i16. */
 export const NONE: i32 = 8192
-/** Shifts up to which n fits i16, and up to which it splits. */
-export const WIDEST_WHOLE: i32 = 11
-const WIDEST: i32 = 15
+/** Ratio of the units of one plane and the next, as an exponent. */
+export const PLANE_STEP: i32 = 10
+const PLANES: i32 = 3
 
-// A panel of `width` rows, one step: elements; f64 2^H, 2^L and unit of each row; i16 exponents of last bits [width][at least 8]; info. Elements: f64
-// [step][width], or (`integers`) three times i16 pairs [step / 2][width]: n, low part, high part.
+// A panel of `width` rows, one step, as two records. Hot: elements, f64 [step][width] or (`integers`) plane 0 as i16 pairs [step / 2][width]; f64 unit and 2^H of each row,
+// H its largest exponent (0 for a row of zeros); i16 least last bit of the panel at each k; i32 info. Cold, after the hot records of all panels: i16 last bits
+// [width][k]; planes 1 and 2, written where info says so. A row of last bits has room for 8 at least.
 
 // @ts-ignore: decorator
 @inline
-function elementBytes(step: i32, integers: bool): usize { return <usize>(integers ? 6 * step : 8 * step) }
-/** Bytes of a panel and, within it, of its parts after the elements. */
+function elementBytes(step: i32, integers: bool): usize { return <usize>(integers ? 2 * step : 8 * step) }
+/** Bytes of a row of last bits. */
 // @ts-ignore: decorator
 @inline
-export function panelBytes(width: i32, step: i32, integers: bool): usize { return infoAt(width, step, integers) + 32 }
+export function lastBytes(step: i32): usize { return <usize>(max(step, 8) << 1) }
+/** Within a hot record: units, 2^H, least last bits, info. */
 // @ts-ignore: decorator
 @inline
-export function factorsAt(width: i32, step: i32, integers: bool): usize { return elementBytes(step, integers) * <usize>width }
+export function unitsAt(width: i32, step: i32, integers: bool): usize { return elementBytes(step, integers) * <usize>width }
+/** From the units. */
 // @ts-ignore: decorator
 @inline
-export function infoAt(width: i32, step: i32, integers: bool): usize { return factorsAt(width, step, integers) + <usize>((24 + 2 * max(step, 8)) * width) }
-/** From the factors, which begin with 2^H, in bytes a row: 2^L, unit, last bits. */
-export const LOW_AT: i32 = 8, UNIT_AT: i32 = 16, LAST_AT: i32 = 24
-/** Third `which` of the integers of a panel. */
+export function topsAfter(width: i32): usize { return <usize>(width << 3) }
 // @ts-ignore: decorator
 @inline
-export function partAt(width: i32, step: i32, which: i32): usize { return <usize>(2 * step * width * which) }
-/** In the info, i32: holds Inf or NaN, largest H, least L, largest shift; f64: largest sum of n^2. */
-export const SPECIAL: usize = 0, HIGH: usize = 4, LOW: usize = 8, SPREAD: usize = 12, SQUARES: usize = 16
+export function leastAt(width: i32, step: i32, integers: bool): usize { return unitsAt(width, step, integers) + <usize>(width << 4) }
+// @ts-ignore: decorator
+@inline
+export function infoAt(width: i32, step: i32, integers: bool): usize { return leastAt(width, step, integers) + lastBytes(step) }
+/** In the info, i32: largest H (or SPECIAL), least L, number of planes. */
+export const HIGH: usize = 0, LOW: usize = 4, PLANES_USED: usize = 8
+/** HIGH of a panel that holds Inf or NaN. */
+export const SPECIAL: i32 = 32000
+/** Bytes of the records. */
+// @ts-ignore: decorator
+@inline
+export function hotBytes(width: i32, step: i32, integers: bool): usize { return infoAt(width, step, integers) + 16 }
+// @ts-ignore: decorator
+@inline
+export function coldBytes(width: i32, step: i32, integers: bool): usize { return planeAt(width, step, PLANES, integers) }
+/** Within a cold record: plane 1 or 2. */
+// @ts-ignore: decorator
+@inline
+export function planeAt(width: i32, step: i32, plane: i32, integers: bool): usize {
+  return lastBytes(step) * <usize>width + (integers ? <usize>(plane - 1) * elementBytes(step, true) * <usize>width : 0)
+}
 
 /** 2^n. */
 // @ts-ignore: decorator
@@ -51,71 +68,131 @@ export function largest(x: v128): i32 {
   x = i32x4.max_s(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1))
   return max(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1))
 }
+// @ts-ignore: decorator
+@inline
+function largestOf8(x: v128): i32 { return largest(i32x4.max_s(i32x4.extend_low_i16x8_s(x), i32x4.extend_high_i16x8_s(x))) }
 
 /**
- * Panels of `width` rows from the words and flags of mma_decode, [rows, stride] and [rows, stride / step]: 4 rows for A, packed[panel / 16][step][panel % 16], or
- * 8 for B, packed[panel][step]. Items: panels.
+ * Panels of `width` rows (4 for A, 16 for B) from the words and flags of mma_decode, [rows, stride] and [rows, stride / step]: packed, hot records [panel][step], then
+ * cold ones. `man_bits`: fraction bits of the elements, at most 3 where `integers`. Items: panels.
  */
 export function mma_pack_sums(packed: usize, words: usize, flags: usize, rows: i32, stride: i32, step: i32, man_bits: i32, width: i32, integers: i32, begin: i32, end: i32): void {
-  const steps = stride / step, lastBits = <usize>max(step, 8) << 1, zeros = scratch
+  const whole = integers != 0, steps = stride / step, panels = (rows + width - 1) / width, zeros = scratch
+  const hotSize = hotBytes(width, step, whole), coldSize = coldBytes(width, step, whole), lastSize = lastBytes(step)
   for (let k = 0; k < step; k++) store<i32>(zeros + (<usize>k << 2), -NONE << 16)
-  for (let panel = begin; panel < end; panel++) {
-    for (let s = 0; s < steps; s++) {
-      const place = width == ROWS ? panel / TALL * TALL * steps + s * TALL + panel % TALL : panel * steps + s
-      const to = packed + <usize>place * panelBytes(width, step, integers != 0)
-      const factors = to + factorsAt(width, step, integers != 0), info = to + infoAt(width, step, integers != 0)
-      let special = 0, high = -NONE, low = NONE, spread = 0
-      let squares: f64 = 0
-      for (let r = 0; r < width; r++) {
-        const row = panel * width + r
-        let from = zeros
-        if (row < rows) {
-          from = words + (<usize>(row * stride + s * step) << 2)
-          special |= <i32>load<u8>(flags + <usize>(row * steps + s))
-        }
-        const last = factors + <usize>(LAST_AT * width) + <usize>r * lastBits
-        if (step < 8) v128.store(last, i16x8.splat(<i16>NONE))
-        measure(from, step, man_bits, last)
-        high = max(high, rowHigh)
-        low = min(low, rowLow)
-        const factor = factors + (<usize>r << 3)
-        store<f64>(factor, rowHigh == -NONE ? 0 : pow2(rowHigh))
-        store<f64>(factor + <usize>(LOW_AT * width), rowLow == NONE ? pow2(500) : pow2(rowLow))
-        store<f64>(factor + <usize>(UNIT_AT * width), rowLeast == NONE ? 0 : pow2(rowLeast - man_bits))
-        if (integers) {
-          spread = max(spread, rowLeast == NONE ? 0 : rowHigh - rowLeast)
-          squares = max(squares, pack_integers(from, step, to + (<usize>r << 2), width))
-        } else pack_values(from, step, man_bits, to + (<usize>r << 3), width)
+  for (let record = begin * steps; record < end * steps; record++) {
+    const panel = record / steps, s = record - panel * steps
+    const hot = packed + <usize>record * hotSize, cold = packed + <usize>(panels * steps) * hotSize + <usize>record * coldSize
+    const units = hot + unitsAt(width, step, whole), leasts = hot + leastAt(width, step, whole), info = hot + infoAt(width, step, whole)
+    let special = 0, high = -NONE, low = NONE, planes = 1
+    for (let p: usize = 0; p < lastSize; p += 16) v128.store(leasts + p, i16x8.splat(<i16>NONE))
+    for (let r = 0; r < width; r++) {
+      const row = panel * width + r, last = cold + <usize>r * lastSize
+      let from = zeros
+      if (row < rows) {
+        if (load<u8>(flags + <usize>(row * steps + s))) special = 1
+        else from = words + (<usize>(row * stride + s * step) << 2)
       }
-      store<i32>(info, special, SPECIAL)
-      store<i32>(info, high, HIGH)
-      store<i32>(info, low, LOW)
-      store<i32>(info, spread > WIDEST ? NONE : spread, SPREAD)
-      store<f64>(info, squares, SQUARES)
+      if (whole) measure_integers(from, step, man_bits, last)
+      else measure_values(from, step, man_bits, last)
+      for (let p: usize = 0; p < lastSize; p += 16) v128.store(leasts + p, i16x8.min_s(v128.load(leasts + p), v128.load(last + p)))
+      high = max(high, rowHigh)
+      low = min(low, rowLow)
+      let unit = 0
+      if (whole) {
+        if (rowHigh != -NONE) unit = max(max(rowLow, rowHigh - 14), norm_exponent(from, step, man_bits))
+        pack_integers(from, last, step, unit, unit + 32, hot + (<usize>r << 2), width)
+        let plane = 0
+        for (let q = unit; rowLow < q; q -= PLANE_STEP) { // some last bit is below the unit
+          const to = cold + planeAt(width, step, ++plane, true)
+          if (plane == planes) {
+            memory.fill(to, 0, elementBytes(step, true) * <usize>width)
+            planes++
+          }
+          pack_integers(from, last, step, q - PLANE_STEP, q, to + (<usize>r << 2), width)
+        }
+      } else pack_values(from, step, man_bits, hot + (<usize>r << 3), width)
+      const factor = units + (<usize>r << 3)
+      store<f64>(factor, pow2(unit))
+      store<f64>(factor + topsAfter(width), rowHigh == -NONE ? 0 : pow2(rowHigh))
     }
+    store<i32>(info, special ? SPECIAL : high, HIGH)
+    store<i32>(info, low, LOW)
+    store<i32>(info, planes, PLANES_USED)
   }
 }
 
-let rowHigh: i32 = 0, rowLow: i32 = 0, rowLeast: i32 = 0
+// ---- What a row holds ----
 
-/** Of a row: the exponents of all last bits (to `last`), their least, the largest and the least exponent. Zeros have none. */
-function measure(from: usize, step: i32, man_bits: i32, last: usize): void {
+/** Of the row measured: its largest exponent and least last bit, -NONE and NONE if it is zero. */
+let rowHigh: i32 = 0, rowLow: i32 = 0
+
+/** Measure a row of f64 values, and write its last bits. */
+function measure_values(from: usize, step: i32, man_bits: i32, last: usize): void {
   const zero = i32x4.splat(0), none = i32x4.splat(NONE), offset = i32x4.splat(man_bits + 127)
-  let high = i32x4.neg(none), low = none, least = none
+  let high = i32x4.neg(none), low = none
+  if (step < 8) v128.store(last, i16x8.splat(<i16>NONE))
   for (const end = from + (<usize>step << 2); from != end; from += 16, last += 8) {
     const w = v128.load(from), exp = i32x4.shr_s(w, 16), sig = i32x4.shr_s(i32x4.shl(w, 16), 16), isZero = i32x4.eq(sig, zero)
     // sig & -sig as a float has the last bit's exponent.
     const bit = v128.and(i32x4.shr_s(f32x4.convert_i32x4_s(v128.and(sig, i32x4.neg(sig))), 23), i32x4.splat(255))
     const lastBit = v128.bitselect(none, i32x4.add(i32x4.sub(exp, offset), bit), isZero)
     high = i32x4.max_s(high, v128.bitselect(i32x4.neg(none), exp, isZero))
-    least = i32x4.min_s(least, v128.bitselect(none, exp, isZero))
     low = i32x4.min_s(low, lastBit)
     v128.store64_lane(last, i16x8.narrow_i32x4_s(lastBit, lastBit), 0)
   }
   rowHigh = largest(high)
   rowLow = -largest(i32x4.neg(low))
-  rowLeast = -largest(i32x4.neg(least))
 }
+
+/** By a number of four bits: its trailing zeros, and the number without them. An index outside a table gives 0, as in the upper bytes of 16-bit lanes. */
+const TRAILING = memory.data<u8>([0, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0])
+const ODD = memory.data<u8>([0, 1, 1, 3, 1, 5, 3, 7, 1, 9, 5, 11, 3, 13, 7, 15])
+const UPPER_BYTES = memory.data<u16>([0xff00, 0xff00, 0xff00, 0xff00, 0xff00, 0xff00, 0xff00, 0xff00])
+
+// @ts-ignore: decorator
+@inline
+function significands(w0: v128, w1: v128): v128 { return v128.shuffle<i16>(w0, w1, 0, 2, 4, 6, 8, 10, 12, 14) }
+// @ts-ignore: decorator
+@inline
+function exponents(w0: v128, w1: v128): v128 { return v128.shuffle<i16>(w0, w1, 1, 3, 5, 7, 9, 11, 13, 15) }
+
+/** The same of a row of integers. */
+function measure_integers(from: usize, step: i32, man_bits: i32, last: usize): void {
+  const none = i16x8.splat(<i16>NONE), least = i16x8.neg(none), offset = i16x8.splat(<i16>man_bits), trailing = v128.load(TRAILING), upper = v128.load(UPPER_BYTES)
+  let high = least, low = none
+  for (const end = from + (<usize>step << 2); from != end; from += 32, last += 16) {
+    const w0 = v128.load(from), w1 = v128.load(from, 16)
+    const sig = i16x8.abs(significands(w0, w1)), exp = exponents(w0, w1), isZero = i16x8.eq(sig, i16x8.splat(0))
+    const lastBit = v128.bitselect(none, i16x8.add(i16x8.sub(exp, offset), v128.swizzle(trailing, v128.or(sig, upper))), isZero)
+    high = i16x8.max_s(high, v128.bitselect(least, exp, isZero))
+    low = i16x8.min_s(low, lastBit)
+    v128.store(last, lastBit)
+  }
+  rowHigh = largestOf8(high)
+  rowLow = -largestOf8(i16x8.neg(low))
+}
+
+/** 2^(7 - s) for s up to 7, and 1. */
+const DOWN = memory.data<u8>([128, 64, 32, 16, 8, 4, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+
+/** Least q for which the norm of the row measured, in units of 2^q, is below 2^15.5. */
+function norm_exponent(from: usize, step: i32, man_bits: i32): i32 {
+  const down = v128.load(DOWN), upper = v128.load(UPPER_BYTES), high = i16x8.splat(<i16>rowHigh), fifteen = i16x8.splat(15)
+  let squares = i32x4.splat(0)
+  for (const end = from + (<usize>step << 2); from != end; from += 32) {
+    const w0 = v128.load(from), w1 = v128.load(from, 16)
+    // |x| in units of 2^(high - man - 7); what is below a unit counts too much.
+    const x = i16x8.mul(i16x8.abs(significands(w0, w1)), v128.swizzle(down, v128.or(i16x8.min_s(i16x8.sub(high, exponents(w0, w1)), fifteen), upper)))
+    squares = i32x4.add(squares, i32x4.dot_i16x8_s(x, x))
+  }
+  squares = i32x4.add(squares, v128.shuffle<i32>(squares, squares, 2, 3, 0, 1))
+  const sum = i32x4.extract_lane(squares, 0) + i32x4.extract_lane(squares, 1)
+  // sum < 2^(32 - clz): it fits 31 bits after (clz - 1) / 2 binades up, or after as many down.
+  return rowHigh - man_bits - 7 - (<i32>clz(sum) - 1 >> 1)
+}
+
+// ---- Elements ----
 
 /** A row's values into its column of a panel. */
 function pack_values(from: usize, step: i32, man_bits: i32, to: usize, width: i32): void {
@@ -136,34 +213,20 @@ function pack_values(from: usize, step: i32, man_bits: i32, to: usize, width: i3
 /** 2^s in a byte for shifts below 8, and 2^(s - 8) for those from 8 to 15. */
 const LOW_POWERS = memory.data<u8>([1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0])
 const HIGH_POWERS = memory.data<u8>([0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128])
-const HIGH_BYTES = memory.data<u16>([0xff00, 0xff00, 0xff00, 0xff00, 0xff00, 0xff00, 0xff00, 0xff00])
 
-/** A row's integers into its column of a panel; shifts are from rowLeast. Returns the sum of n^2, with less than 2^-18 of it in error. */
-function pack_integers(from: usize, step: i32, to: usize, width: i32): f64 {
-  let squares = f32x4.splat(0)
-  const lows = v128.load(LOW_POWERS), highs = v128.load(HIGH_POWERS), outside = v128.load(HIGH_BYTES), least = i16x8.splat(<i16>rowLeast)
-  const part = <usize>(2 * step * width), stride = <usize>width << 2
-  for (const end = from + (<usize>step << 2); from != end; from += 32) {
-    const w0 = v128.load(from), w1 = v128.load(from, 16)
-    const sig = v128.shuffle<i16>(w0, w1, 0, 2, 4, 6, 8, 10, 12, 14)
-    const shift = v128.or(i16x8.sub(v128.shuffle<i16>(w0, w1, 1, 3, 5, 7, 9, 11, 13, 15), least), outside) // an index outside the table gives 0
-    const x = i16x8.mul(sig, v128.swizzle(lows, shift)), y = i16x8.mul(sig, v128.swizzle(highs, shift))
-    const n = i16x8.add(x, i16x8.shl(y, 8))
-    const n0 = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(n)), n1 = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(n))
-    squares = f32x4.add(squares, f32x4.add(f32x4.mul(n0, n0), f32x4.mul(n1, n1)))
-    scatter(to, stride, n)
-    scatter(to + part, stride, x)
-    scatter(to + 2 * part, stride, y)
+/** A row's elements whose last bits are 2^unit or more, but below 2^limit, as integers of that unit into its column of a plane; zero for the others. */
+function pack_integers(from: usize, last: usize, step: i32, unit: i32, limit: i32, to: usize, width: i32): void {
+  const odds = v128.load(ODD), lows = v128.load(LOW_POWERS), highs = v128.load(HIGH_POWERS), upper = v128.load(UPPER_BYTES)
+  const units = i16x8.splat(<i16>unit), limits = i16x8.splat(<i16>limit), stride = <usize>width << 2
+  for (const end = from + (<usize>step << 2); from != end; from += 32, last += 16) {
+    const sig = significands(v128.load(from), v128.load(from, 16)), bits = v128.load(last)
+    const shift = v128.or(i16x8.sub(bits, units), upper), odd = v128.swizzle(odds, v128.or(i16x8.abs(sig), upper))
+    const n = i16x8.add(i16x8.mul(odd, v128.swizzle(lows, shift)), i16x8.shl(i16x8.mul(odd, v128.swizzle(highs, shift)), 8))
+    const sign = i16x8.shr_s(sig, 15), x = v128.and(i16x8.sub(v128.xor(n, sign), sign), i16x8.lt_s(bits, limits))
+    v128.store32_lane(to, x, 0)
+    v128.store32_lane(to + stride, x, 1)
+    v128.store32_lane(to + 2 * stride, x, 2)
+    v128.store32_lane(to + 3 * stride, x, 3)
     to += 4 * stride
   }
-  return <f64>f32x4.extract_lane(squares, 0) + <f64>f32x4.extract_lane(squares, 1) + <f64>f32x4.extract_lane(squares, 2) + <f64>f32x4.extract_lane(squares, 3)
-}
-
-// @ts-ignore: decorator
-@inline
-function scatter(to: usize, stride: usize, x: v128): void {
-  v128.store32_lane(to, x, 0)
-  v128.store32_lane(to + stride, x, 1)
-  v128.store32_lane(to + 2 * stride, x, 2)
-  v128.store32_lane(to + 3 * stride, x, 3)
 }

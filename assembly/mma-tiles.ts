@@ -65,47 +65,14 @@ export function dot_4x16(pairs: i32, a: usize, b: usize, to: usize): void {
   v128.store(to, s3_2, 224)
 }
 
-/** to[4][8] = sums over `pairs` > 0 pairs of a[pair][4] . b[pair][8], i32; a and b hold i16 pairs. */
-export function dot_4x8(pairs: i32, a: usize, b: usize, to: usize): void {
-  let s0_0 = i32x4.splat(0)
-  let s0_1 = i32x4.splat(0)
-  let s1_0 = i32x4.splat(0)
-  let s1_1 = i32x4.splat(0)
-  let s2_0 = i32x4.splat(0)
-  let s2_1 = i32x4.splat(0)
-  let s3_0 = i32x4.splat(0)
-  let s3_1 = i32x4.splat(0)
-  const end = a + (<usize>pairs << 4)
-  do {
-    const b0 = v128.load(b, 0)
-    const b1 = v128.load(b, 16)
-    const a0 = v128.load32_splat(a, 0)
-    s0_0 = i32x4.add(s0_0, i32x4.dot_i16x8_s(a0, b0))
-    s0_1 = i32x4.add(s0_1, i32x4.dot_i16x8_s(a0, b1))
-    const a1 = v128.load32_splat(a, 4)
-    s1_0 = i32x4.add(s1_0, i32x4.dot_i16x8_s(a1, b0))
-    s1_1 = i32x4.add(s1_1, i32x4.dot_i16x8_s(a1, b1))
-    const a2 = v128.load32_splat(a, 8)
-    s2_0 = i32x4.add(s2_0, i32x4.dot_i16x8_s(a2, b0))
-    s2_1 = i32x4.add(s2_1, i32x4.dot_i16x8_s(a2, b1))
-    const a3 = v128.load32_splat(a, 12)
-    s3_0 = i32x4.add(s3_0, i32x4.dot_i16x8_s(a3, b0))
-    s3_1 = i32x4.add(s3_1, i32x4.dot_i16x8_s(a3, b1))
-    a += 16
-    b += 32
-  } while (a != end)
-  v128.store(to, s0_0, 0)
-  v128.store(to, s0_1, 16)
-  v128.store(to, s1_0, 32)
-  v128.store(to, s1_1, 48)
-  v128.store(to, s2_0, 64)
-  v128.store(to, s2_1, 80)
-  v128.store(to, s3_0, 96)
-  v128.store(to, s3_1, 112)
+/** to[4][16] = sums over `length` > 0 k of a[k][4] . b[k][16], f64, from +0. */
+export function dot_f64_4x16(length: i32, a: usize, b: usize, to: usize): void {
+  dot_f64_4x8(length, a, b, to)
+  dot_f64_4x8(length, a, b + 64, to + 64)
 }
 
-/** to[4][8] = sums over `length` > 0 k of a[k][4] . b[k][8], f64, from +0. */
-export function dot_f64_4x8(length: i32, a: usize, b: usize, to: usize): void {
+/** The same for eight of the columns. */
+function dot_f64_4x8(length: i32, a: usize, b: usize, to: usize): void {
   let s0_0 = f64x2.splat(0)
   let s0_1 = f64x2.splat(0)
   let s0_2 = f64x2.splat(0)
@@ -149,22 +116,22 @@ export function dot_f64_4x8(length: i32, a: usize, b: usize, to: usize): void {
     s3_2 = f64x2.add(s3_2, f64x2.mul(a3, b2))
     s3_3 = f64x2.add(s3_3, f64x2.mul(a3, b3))
     a += 32
-    b += 64
+    b += 128
   } while (a != end)
   v128.store(to, s0_0, 0)
   v128.store(to, s0_1, 16)
   v128.store(to, s0_2, 32)
   v128.store(to, s0_3, 48)
-  v128.store(to, s1_0, 64)
-  v128.store(to, s1_1, 80)
-  v128.store(to, s1_2, 96)
-  v128.store(to, s1_3, 112)
-  v128.store(to, s2_0, 128)
-  v128.store(to, s2_1, 144)
-  v128.store(to, s2_2, 160)
-  v128.store(to, s2_3, 176)
-  v128.store(to, s3_0, 192)
-  v128.store(to, s3_1, 208)
-  v128.store(to, s3_2, 224)
-  v128.store(to, s3_3, 240)
+  v128.store(to, s1_0, 128)
+  v128.store(to, s1_1, 144)
+  v128.store(to, s1_2, 160)
+  v128.store(to, s1_3, 176)
+  v128.store(to, s2_0, 256)
+  v128.store(to, s2_1, 272)
+  v128.store(to, s2_2, 288)
+  v128.store(to, s2_3, 304)
+  v128.store(to, s3_0, 384)
+  v128.store(to, s3_1, 400)
+  v128.store(to, s3_2, 416)
+  v128.store(to, s3_3, 432)
 }

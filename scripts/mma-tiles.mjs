@@ -1,4 +1,4 @@
-// Generates assembly/mma-tiles.ts: the register tiles of the matrix units' quick kernels, exact dot products of 4 rows with 16 or 8 columns, in i32 and in f64.
+// Generates assembly/mma-tiles.ts: the register tiles of the matrix units' quick kernels, exact dot products of 4 rows with 16 columns, in i32 and in f64.
 //
 // In i32, one i32x4.dot_i16x8_s multiplies two consecutive k of four columns and adds each pair, so panels hold pairs of i16: A [pair][4 rows], B [pair][16 columns].
 // As in scripts/gemm-tiles.mjs: sums stay in registers, one pair per turn of the loop, stores of a row adjacent. f64x2.splat of a load: V8 does not widen load64_splat.
@@ -24,30 +24,23 @@ ${lines(r => `    const a${r} = v128.load32_splat(a, ${4 * r})\n${V.map(v => `  
 ${lines(r => [1, 0, 3, 2].map(v => `  v128.store(to, s${r}_${v}, ${64 * r + 16 * v})`).join('\n'))}
 }
 
-/** to[4][8] = sums over \`pairs\` > 0 pairs of a[pair][4] . b[pair][8], i32; a and b hold i16 pairs. */
-export function dot_4x8(pairs: i32, a: usize, b: usize, to: usize): void {
-${lines(r => V.slice(0, 2).map(v => `  let s${r}_${v} = i32x4.splat(0)`).join('\n'))}
-  const end = a + (<usize>pairs << 4)
-  do {
-${V.slice(0, 2).map(v => `    const b${v} = v128.load(b, ${16 * v})`).join('\n')}
-${lines(r => `    const a${r} = v128.load32_splat(a, ${4 * r})\n${V.slice(0, 2).map(v => `    s${r}_${v} = i32x4.add(s${r}_${v}, i32x4.dot_i16x8_s(a${r}, b${v}))`).join('\n')}`)}
-    a += 16
-    b += 32
-  } while (a != end)
-${lines(r => V.slice(0, 2).map(v => `  v128.store(to, s${r}_${v}, ${32 * r + 16 * v})`).join('\n'))}
+/** to[4][16] = sums over \`length\` > 0 k of a[k][4] . b[k][16], f64, from +0. */
+export function dot_f64_4x16(length: i32, a: usize, b: usize, to: usize): void {
+  dot_f64_4x8(length, a, b, to)
+  dot_f64_4x8(length, a, b + 64, to + 64)
 }
 
-/** to[4][8] = sums over \`length\` > 0 k of a[k][4] . b[k][8], f64, from +0. */
-export function dot_f64_4x8(length: i32, a: usize, b: usize, to: usize): void {
+/** The same for eight of the columns. */
+function dot_f64_4x8(length: i32, a: usize, b: usize, to: usize): void {
 ${lines(r => V.map(v => `  let s${r}_${v} = f64x2.splat(0)`).join('\n'))}
   const end = a + (<usize>length << 5)
   do {
 ${V.map(v => `    const b${v} = v128.load(b, ${16 * v})`).join('\n')}
 ${lines(r => `    const a${r} = f64x2.splat(load<f64>(a, ${8 * r}))\n${V.map(v => `    s${r}_${v} = f64x2.add(s${r}_${v}, f64x2.mul(a${r}, b${v}))`).join('\n')}`)}
     a += 32
-    b += 64
+    b += 128
   } while (a != end)
-${lines(r => V.map(v => `  v128.store(to, s${r}_${v}, ${64 * r + 16 * v})`).join('\n'))}
+${lines(r => V.map(v => `  v128.store(to, s${r}_${v}, ${128 * r + 16 * v})`).join('\n'))}
 }
 `)
 }

@@ -34,14 +34,14 @@ export interface MmaOperand {
 }
 
 /** Rows of a panel of either operand of the quick kernels (assembly/mma-fp4.ts, assembly/mma-sums.ts), and rows of their items. */
-const PANELS = { 'gst-fdpa': { a: 4, b: 16 }, 't-fdpa': { a: 4, b: 8 } } as const
+const PANELS = { 'gst-fdpa': { a: 4, b: 16 }, 't-fdpa': { a: 4, b: 16 } } as const
 const BLOCK_ROWS = 64
 
 /** Whether assembly/mma-sums.ts computes this unit. */
 const quickSums = ({ algorithm, rounding }: MmaConfig['model']): boolean => (algorithm === 't-fdpa' || algorithm === 'st-fdpa') && rounding === 'rz-f32'
 
-/** Whether its sums are computed in integers: significands of four bits, exponents of four. */
-const inIntegers = (config: MmaConfig): boolean => ([config.a, config.b] as const).every(f => (formats[f] as FloatFormat).expBits <= 4 && (formats[f] as FloatFormat).manBits <= 3)
+/** Whether its sums are computed in integers: elements of eight bits or less. */
+const inIntegers = (config: MmaConfig): boolean => ([config.a, config.b] as const).every(f => (formats[f] as FloatFormat).bits <= 8)
 
 /** Bytes as a buffer of the program. */
 const bytes = (p: Program, n: number): Tensor => p.temp(Math.ceil(n / 4))
@@ -79,7 +79,7 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
   let packed: Tensor | null = null
   if (!plain && quickSums(model)) {
     const width = PANELS['t-fdpa'][side], panels = Math.ceil(rows / width), L = model.length, integers = inIntegers(config)
-    packed = bytes(p, (side === 'a' ? Math.ceil(rows / BLOCK_ROWS) * (BLOCK_ROWS / width) : panels) * steps * (((integers ? 6 : 8) * L + 24 + 2 * Math.max(L, 8)) * width + 32))
+    packed = bytes(p, panels * steps * (((integers ? 6 : 8) * L + 16) * width + 2 * Math.max(L, 8) * (width + 1) + 16))
     p.emit('mma_pack_sums', [packed.ptr, data.ptr, flags.ptr, rows, stride, L, format.manBits, width, integers ? 1 : 0], panels, grainOf(K * width))
   }
   return { codes, steps, plain: { data, scales: null, flags }, packed }

@@ -297,16 +297,16 @@ export const cases: Readonly<Record<string, Case>> = {
     ]
   },
   mma_sums: s => each([[32, 2, 120, 1], [32, 1, 254, 1], [16, 1, 254, 0], [4, 2, 20, 0]] as const, ([step, specials, scales, integers]) => { // with and without NaN
-    const [M, N, K] = [rows, 11, 96], stride = K, side = (count: number, width: 4 | 8) => {
+    const [M, N, K] = [rows, 19, 96], stride = K, side = (count: number, width: 4 | 16) => {
       const words = s.outWords(count * stride), flags = s.outWords(Math.ceil(count * stride / step / 4)), panels = Math.ceil(count / width)
-      const packed = s.outWords((width === 4 ? 16 : panels) * (stride / step) * (((integers ? 6 : 8) * step + 24 + 2 * Math.max(step, 8)) * width + 32) / 4)
+      const packed = s.outWords(panels * (stride / step) * (((integers ? 6 : 8) * step + 16) * width + 2 * Math.max(step, 8) * (width + 1) + 16) / 4)
       return { words, flags, packed, calls: [
         ['mma_decode', [words, flags, s.bytes(count * K, 256), s.bytes(count * 3, scales), K, stride, step, 32, 0, 1, 4, 3, 7, specials], count],
         ['mma_pack_sums', [packed, words, flags, count, stride, step, 3, width, integers], panels],
       ] satisfies Call[] }
     }
-    const a = side(M, 4), b = side(N, 8)
-    return [...a.calls, ...b.calls, ['mma_sums', [s.outWords(M * N), s.numbers(M * N, -20, 20), a.packed, b.packed, a.words, a.flags, b.words, b.flags, M, N, stride, step, 0, stride / step, 6, 25, -133, integers], Math.ceil(N / 8) * Math.ceil(M / 64)]]
+    const a = side(M, 4), b = side(N, 16)
+    return [...a.calls, ...b.calls, ['mma_sums', [s.outWords(M * N), s.numbers(M * N, -20, 20), a.packed, b.packed, a.words, a.flags, b.words, b.flags, M, N, stride, step, 0, stride / step, 6, 25, -133, integers], Math.ceil(N / 16) * Math.ceil(M / 64)]]
   }),
   gemm_exact_sum_f32: s => each([8, 120], spread => {
     const [M, N, K] = [rows, 9, 75], a = s.numbers(M * K, -spread, spread), b = s.specials(N * K), ea = s.outWords(M * 3), eb = s.outWords(N * 3)
@@ -370,7 +370,7 @@ export const pins: Readonly<Record<string, number>> = {
   philox: 0x5d419f02,
   mt19937: 0xfe7e43fc,
   mma: 0x49362d6c,
-  mma_sums: 0xa2fd115c,
+  mma_sums: 0x1f5b4983,
   gemm_exact_sum_f32: 0x7b2c770d,
   mma_epilogue: 0x295bbd9e,
   mma_gst_fdpa: 0x0bf1fe63,

@@ -1,0 +1,172 @@
+// The tiles of mma-sums.ts, 4 rows by 16 columns of f64 accumulators: the loops over a whole tile that V8 widens to 256 bits, hence one to a function.
+import { COLUMNS, ROWS, topsAfter } from './mma-sums-pack'
+import { isSpecial, nanBits } from './mma-round'
+
+/** Bytes of a tile of f64. */
+export const TILE: usize = 512
+
+/** Masks and constants, two lanes each: the 24 leading bits of an f64; its sign; 1.5 2^52, which as an integer plus n is, as an f64, 1.5 2^52 + n. */
+const KEEP = memory.data<i64>([-0x20000000, -0x20000000])
+const SIGN = memory.data<u64>([0x8000000000000000, 0x8000000000000000])
+const MAGIC = memory.data<f64>([6755399441055744, 6755399441055744])
+
+/** c, if it is a multiple of what `magic` is 1.5 2^52 times (and |c| below 2^51 times that): else the nearest multiple. */
+// @ts-ignore: decorator
+@inline
+function rounded(c: v128, magic: v128): v128 { return f64x2.sub(f64x2.add(c, magic), magic) }
+/** The four sums at p in units of columns (at fb) and row. */
+// @ts-ignore: decorator
+@inline
+function low_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f64x2.mul(f64x2.mul(f64x2.sub(i64x2.add(i64x2.extend_low_i32x4_s(n), magic), magic), v128.load(fb)), unit) }
+// @ts-ignore: decorator
+@inline
+function high_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f64x2.mul(f64x2.mul(f64x2.sub(i64x2.add(i64x2.extend_high_i32x4_s(n), magic), magic), v128.load(fb, 16)), unit) }
+
+/**
+ * to = RZ(from + sums), for sums in f64, or in integers of the units of rows and columns (fa, fb). At `told`: 32 bytes, not all 0 if some of `from` is not a multiple of
+ * its 2^(H - F); 32 of the largest |from|. `cut`: 2^-F.
+ */
+export function finish<T>(sums: usize, fa: usize, fb: usize, from: usize, to: usize, told: usize, cut: f64): void {
+  const keep = v128.load(KEEP), magic = v128.load(MAGIC)
+  let any0 = f64x2.splat(0), any1 = any0, most0 = any0, most1 = any0
+  for (let r = 0; r < ROWS; r++) {
+    const unit = f64x2.splat(load<f64>(fa)), top = f64x2.splat(load<f64>(fa + topsAfter(ROWS)) * (6755399441055744 * cut))
+    const end = to + 128
+    do {
+      const c0 = v128.load(from), c1 = v128.load(from, 16)
+      let s0: v128, s1: v128
+      if (isInteger<T>()) {
+        const n = v128.load(sums)
+        s0 = low_sums(n, magic, fb, unit)
+        s1 = high_sums(n, magic, fb, unit)
+        sums += 16
+      } else {
+        s0 = v128.load(sums)
+        s1 = v128.load(sums, 16)
+        sums += 32
+      }
+      const d0 = v128.and(f64x2.add(c0, s0), keep), d1 = v128.and(f64x2.add(c1, s1), keep)
+      const m0 = f64x2.mul(v128.load(fb + topsAfter(COLUMNS)), top), m1 = f64x2.mul(v128.load(fb + topsAfter(COLUMNS), 16), top)
+      any0 = v128.or(any0, f64x2.ne(c0, rounded(c0, m0)))
+      any1 = v128.or(any1, f64x2.ne(c1, rounded(c1, m1)))
+      most0 = f64x2.pmax(most0, f64x2.abs(c0))
+      most1 = f64x2.pmax(most1, f64x2.abs(c1))
+      v128.store(to, d0)
+      v128.store(to, d1, 16)
+      from += 32
+      fb += 32
+      to += 32
+    } while (to != end)
+    fb -= 128
+    fa += 8
+  }
+  v128.store(told, any0)
+  v128.store(told, any1, 16)
+  v128.store(told, most0, 32)
+  v128.store(told, most1, 48)
+}
+
+/** The lanes, a bit each, of whose `from` finish tells, unless RZ(from + sums) is the same with 2^(H - F) less of it. `masks`: 512 bytes to work in. */
+export function lanes_in_doubt<T>(sums: usize, fa: usize, fb: usize, from: usize, masks: usize, cut: f64): u64 {
+  const keep = v128.load(KEEP), sign = v128.load(SIGN), magic = v128.load(MAGIC), ulp = f64x2.splat(cut), many = f64x2.splat(6755399441055744 * cut)
+  for (let lane: usize = 0; lane < 64; lane += 4) {
+    const ua = fa + (lane >> 1 & 24), ub = fb + ((lane & 15) << 3)
+    const unit = f64x2.splat(load<f64>(ua)), top = f64x2.splat(load<f64>(ua + topsAfter(ROWS)))
+    const c0 = v128.load(from), c1 = v128.load(from, 16)
+    let s0: v128, s1: v128
+    if (isInteger<T>()) {
+      const n = v128.load(sums)
+      s0 = low_sums(n, magic, ub, unit)
+      s1 = high_sums(n, magic, ub, unit)
+      sums += 16
+    } else {
+      s0 = v128.load(sums)
+      s1 = v128.load(sums, 16)
+      sums += 32
+    }
+    const x0 = f64x2.add(c0, s0), x1 = f64x2.add(c1, s1)
+    const t0 = f64x2.mul(v128.load(ub + topsAfter(COLUMNS)), top), t1 = f64x2.mul(v128.load(ub + topsAfter(COLUMNS), 16), top)
+    const y0 = f64x2.sub(x0, v128.or(v128.and(c0, sign), f64x2.mul(t0, ulp))), y1 = f64x2.sub(x1, v128.or(v128.and(c1, sign), f64x2.mul(t1, ulp)))
+    const f0 = v128.and(f64x2.ne(c0, rounded(c0, f64x2.mul(t0, many))), f64x2.ne(v128.and(x0, keep), v128.and(y0, keep)))
+    const f1 = v128.and(f64x2.ne(c1, rounded(c1, f64x2.mul(t1, many))), f64x2.ne(v128.and(x1, keep), v128.and(y1, keep)))
+    v128.store(masks, f0)
+    v128.store(masks, f1, 16)
+    masks += 32
+    from += 32
+  }
+  masks -= TILE
+  return maskBits(masks) | maskBits(masks + 128) << 16 | maskBits(masks + 256) << 32 | maskBits(masks + 384) << 48
+}
+
+/** sums += integers, in the units of rows and columns times `weight`. */
+export function add_scaled(integers: usize, fa: usize, fb: usize, weight: f64, sums: usize): void {
+  const magic = v128.load(MAGIC)
+  for (let r = 0; r < ROWS; r++) {
+    const unit = f64x2.splat(load<f64>(fa) * weight)
+    const end = sums + 128
+    do {
+      const n = v128.load(integers)
+      const s0 = f64x2.add(v128.load(sums), low_sums(n, magic, fb, unit)), s1 = f64x2.add(v128.load(sums, 16), high_sums(n, magic, fb, unit))
+      v128.store(sums, s0)
+      v128.store(sums, s1, 16)
+      integers += 16
+      fb += 32
+      sums += 32
+    } while (sums != end)
+    fb -= 128
+    fa += 8
+  }
+}
+
+/** Sixteen lanes' masks as bits. */
+// @ts-ignore: decorator
+@inline
+function maskBits(p: usize): u64 {
+  const a = v128.shuffle<i32>(v128.load(p), v128.load(p, 16), 0, 2, 4, 6), b = v128.shuffle<i32>(v128.load(p, 32), v128.load(p, 48), 0, 2, 4, 6)
+  const c = v128.shuffle<i32>(v128.load(p, 64), v128.load(p, 80), 0, 2, 4, 6), d = v128.shuffle<i32>(v128.load(p, 96), v128.load(p, 112), 0, 2, 4, 6)
+  return <u64><u32>i8x16.bitmask(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)))
+}
+
+// ---- Between accumulators in memory, bits of f32, and tiles ----
+
+/** An accumulator as bits, NaN as NVIDIA writes it. */
+// @ts-ignore: decorator
+@inline
+export function to_bits(c: f64): u32 {
+  const x = <f32>c
+  return x == x ? reinterpret<u32>(x) : nanBits(false)
+}
+
+/** A tile from rows of N words, of which `rows` by `columns` are inside the matrix; the other lanes are 0. c = 0: all are. Returns whether an Inf or NaN is among them. */
+export function load_tile(to: usize, c: usize, N: i32, rows: i32, columns: i32): bool {
+  const zero = i32x4.splat(0)
+  let special = false
+  for (let p = to; p < to + TILE; p += 16) v128.store(p, zero)
+  if (!c) return false
+  for (let r = 0; r < rows; r++) {
+    for (let j = 0; j < columns; j++) {
+      const bits = load<u32>(c + (<usize>j << 2))
+      special = special || isSpecial(bits, false)
+      store<f64>(to + (<usize>j << 3), <f64>reinterpret<f32>(bits))
+    }
+    c += <usize>N << 2
+    to += 128
+  }
+  return special
+}
+
+/** The reverse. `special`: an Inf or NaN may be among them. */
+export function store_tile(from: usize, d: usize, N: i32, rows: i32, columns: i32, special: bool): void {
+  for (let r = 0; r < rows; r++) {
+    if (columns == COLUMNS && !special) {
+      for (let j: usize = 0; j < 16; j += 4) {
+        const x = f32x4.demote_f64x2_zero(v128.load(from + (j << 3))), y = f32x4.demote_f64x2_zero(v128.load(from + (j << 3), 16))
+        v128.store(d + (j << 2), v128.shuffle<i32>(x, y, 0, 1, 4, 5))
+      }
+    } else {
+      for (let j = 0; j < columns; j++) store<u32>(d + (<usize>j << 2), to_bits(load<f64>(from + (<usize>j << 3))))
+    }
+    d += <usize>N << 2
+    from += 128
+  }
+}
