@@ -4,7 +4,7 @@ import { UsageError } from '../errors.ts'
 import type { Dtype } from '../io/safetensors.ts'
 import { writeTensor } from '../io/tensor-file.ts'
 import { profileNotes, verification, type ProfileName } from '../numerics/named-quantizers.ts'
-import type { Output } from '../ops/matmul.ts'
+import { plainSums, type Output, type PlainSum } from '../ops/matmul.ts'
 import { rowScales } from '../core/quantized.ts'
 import { parse, wholeNumber } from './arguments.ts'
 import { number, readNumbers, readStored, type Stored } from './stored.ts'
@@ -16,8 +16,8 @@ D = alpha * (A B) + beta * C, summed in the arithmetic that --accumulate names, 
 A and B: FILE.npy, FILE.safetensors:NAME, or what blockscale quantize wrote. Numbers: A is [M, K] and B [K, N]. With scales both are stored with K last, [M, K] and [N, K],
 in blocks along K (as cuBLAS and torch take them); FP4's tensor scales go into alpha.
 
-  --accumulate NAME  f32 (default): one sum in order of k, products rounded; exact: the exact sum, rounded once; or a unit, such as blackwell-mxf8f6f4, or an
-                     architecture, such as hopper, for its unit (blockscale vectors --list shows the units, with how sure each model is)
+  --accumulate NAME  f32 (default): one sum in order of k, products rounded; f32-fma: the same with fused multiply-adds; f64: in float64, rounded once; exact: the
+                     exact sum, rounded once; or a unit, such as blackwell-mxf8f6f4, or an architecture, such as hopper, for its unit (blockscale vectors --list shows the units, with how sure each model is)
   --output T         f32 (default), bf16 or f16, rounded to nearest even from f32
   --alpha X          factor of the product (default: the product of the operands' tensor scales, 1 where there are none)
   --beta X, --c C    added after the product: beta times C [M, N] (default beta 1)
@@ -62,7 +62,7 @@ function describeOperand(x: Stored): { shape: readonly number[], what: string, p
 
 /** How sure a product's model is, in a line. */
 const describeModel = (accumulate: string, model: ProductResult['model']): string =>
-  model ? `${model.name} (confidence of the model: ${model.confidence}): ${model.source}` : accumulate === 'exact' ? 'exact: the exact sum, rounded once (by definition)' : 'f32: strict float32, in order of k (by definition)'
+  model ? `${model.name} (confidence of the model: ${model.confidence}): ${model.source}` : `${accumulate}: ${plainSums[accumulate as PlainSum]} (by definition)`
 
 export async function run(args: string[]): Promise<void> {
   const { values, positionals } = parse('matmul', args, {

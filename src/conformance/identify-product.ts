@@ -1,5 +1,5 @@
-// Which arithmetic made this matrix product? Given operands and output, every accumulator that takes the operands (strict f32, the exact sum, every modelled matrix
-// unit), every order of k (split-K, promotion, backwards, several accumulators), every place for the scales (in the unit, on the operands before, after each
+// Which arithmetic made this matrix product? Given operands and output, every accumulator that takes the operands (f32 with and without FMA, f64, the exact sum, every
+// modelled matrix unit), every order of k (split-K, promotion, backwards, several accumulators, binary trees), every place for the scales (in the unit, on the operands before, after each
 // block's sum) and every rounding of the output is run on the kernels: on a few outputs first, then what explains all of these on as many as the budget allows.
 import type { Core, ProductOptions } from '../core/core.ts'
 import { UsageError } from '../errors.ts'
@@ -7,7 +7,9 @@ import { formats, type FormatName } from '../numerics/formats.ts'
 import type { Confidence } from '../numerics/mma.ts'
 import { decode, decodeScale, encode } from '../oracle/codec.ts'
 import type { CodedMatrix, Matrix, ScaledMatrix } from '../core/operands.ts'
-import { areOf, bf16Nearest, columnsOf, confidenceOf, cutToTf32, fp16Nearest, isCoded, isScaled, ordersOf, plainOperand, rounded, rowsOf, unitsFor, type KOrder, type ProductOperand } from './product-forms.ts'
+import { plainSums } from '../ops/matmul.ts'
+import { areOf, bf16Nearest, columnsOf, confidenceOf, cutToTf32, fp16Nearest, isCoded, isScaled, plainOperand, rounded, rowsOf, unitsFor, type ProductOperand } from './product-forms.ts'
+import { ordersOf, treeSum, type KOrder } from './product-orders.ts'
 
 export type { ProductOperand } from './product-forms.ts'
 
@@ -27,9 +29,9 @@ export interface ProductDump {
 
 /** One explanation of a product, in words. */
 export interface ProductCandidate {
-  /** `f32`, `exact` or a model's name. */
+  /** `f32`, `f32-fma`, `f64`, `exact` or a model's name. */
   readonly accumulate: string
-  /** Models of the same arithmetic, this one included; empty for f32 and exact. */
+  /** Models of the same arithmetic, this one included; empty for sums that are no unit's. */
   readonly same: readonly string[]
   readonly confidence: Confidence | 'by definition'
   readonly source: string
@@ -75,6 +77,8 @@ interface Form {
   readonly block: ScaledMatrix['scale'] | null
   /** Do f32 and exact sums of these operands say something that no other form says? */
   readonly plain: boolean
+  /** Is every product of two elements an f32 number, so that sums with and without FMA are the same? */
+  readonly exact: boolean
   /** Factor of the product, if the caller gives none. */
   readonly alpha: number
   readonly make: (a: ProductOperand, b: ProductOperand) => Promise<[ProductOperand, ProductOperand]>
@@ -142,26 +146,35 @@ function grouped(trials: readonly Trial[]): Trial[][] {
   return [...map.values()]
 }
 
+/** The order of sums of blocks that are scaled one by one. */
+const blockwise: KOrder = { label: 'block by block in order of k', order: null, part: null, tree: 'in turn' }
+
 /** Every way in which the product may have been computed. */
 async function trialsFor(core: Core, a: ProductOperand, b: ProductOperand, dump: ProductDump): Promise<Trial[]> {
   const K = a.shape[1]!, epilogues = epiloguesOf(dump.out), trials: Trial[] = []
   const starts = dump.c && (dump.beta ?? 1) === 1 && (dump.alpha ?? 1) === 1 ? [false, true] : [false]
   const add = (form: Form, accumulate: string, same: readonly string[], confidence: ProductCandidate['confidence'], source: string, k: KOrder) => {
     for (const start of starts) for (const { label, round } of epilogues) {
-      if (start && (k.part !== null || accumulate === 'exact' || form.after || form.alpha !== 1)) continue
+      if (start && (k.part !== null || accumulate === 'exact' || accumulate === 'f64' || form.after || form.alpha !== 1)) continue
       trials.push({ accumulate, same, confidence, source, operands: form.operands, scales: form.scales, order: k.label, c: dump.c ? start ? 'where the sums start' : 'added after the sum' : null, epilogue: label, form, k, start, round })
     }
   }
   for (const form of await formsOf(core, a, b, dump.alpha)) {
     if (form.formats) for (const { model, names } of unitsFor(...form.formats, form.after ? null : form.block)) {
       const confidence = confidenceOf(model.name, ...form.formats) as Confidence
-      const orders = form.after ? [{ label: 'block by block in order of k', order: null, part: null }] : ordersOf(K, model.length, model.accumulator === 'f32')
+      const orders = form.after ? [blockwise] : ordersOf(K, model.length, model.accumulator === 'f32', false)
       if (!form.after || model.accumulator === 'f32') for (const k of orders) add(form, model.name, names, confidence, model.source, k)
     }
-    if (form.after) add(form, 'f32', [], 'by definition', 'strict float32', { label: 'block by block in order of k', order: null, part: null })
+    const plain = (name: keyof typeof plainSums, orders: readonly KOrder[]) => {
+      const words = plainSums[name].replace(', in order of k', '')
+      for (const k of orders) add(form, name, [], 'by definition', name === 'f32' && form.exact ? `${words}; these products are exact, so the same with FMA` : words, k)
+    }
+    if (form.after) plain('f32', [blockwise])
     else if (form.plain) {
-      for (const k of ordersOf(K, 1, true)) add(form, 'f32', [], 'by definition', 'strict float32: products rounded, then sums', k)
-      add(form, 'exact', [], 'by definition', 'the exact sum, rounded once', { label: 'any order', order: null, part: null })
+      plain('f32', ordersOf(K, 1, true, true))
+      if (!form.exact) plain('f32-fma', ordersOf(K, 1, true, false))
+      plain('exact', [{ label: 'any order', order: null, part: null, tree: 'in turn' }])
+      plain('f64', [ordersOf(K, 1, false, false)[0]!])
     }
   }
   return trials
@@ -171,31 +184,31 @@ async function trialsFor(core: Core, a: ProductOperand, b: ProductOperand, dump:
 async function formsOf(core: Core, a: ProductOperand, b: ProductOperand, given: number | undefined): Promise<Form[]> {
   const same = async (x: ProductOperand, y: ProductOperand): Promise<[ProductOperand, ProductOperand]> => [x, y]
   if (isScaled(a) && isScaled(b)) {
-    const taken = { formats: [a.format, b.format] as const, block: a.scale, make: same }, alpha = Math.fround((a.tensorScale ?? 1) * (b.tensorScale ?? 1)), forms: Form[] = [
+    const taken = { formats: [a.format, b.format] as const, block: a.scale, exact: true, make: same }, alpha = Math.fround((a.tensorScale ?? 1) * (b.tensorScale ?? 1)), forms: Form[] = [
       { ...taken, operands: 'codes and scales', scales: 'in the unit', after: false, plain: false, alpha },
       { ...taken, operands: 'codes as they are', scales: 'on each block\'s sum', after: true, plain: true, alpha },
     ]
     for (const whole of alpha === 1 || given !== undefined ? [false] : [false, true]) {
       const values = (x: ProductOperand) => core.dequantize({ ...x as ScaledMatrix, ...!whole && { tensorScale: 1 } })
-      forms.push(...await numberForms(async (x, y) => [await values(x), await values(y)], a, b, whole ? 'on the operands before, the tensors\' scales too' : 'on the operands before', whole ? 1 : alpha))
+      forms.push(...await numberForms(async (x, y) => [await values(x), await values(y)], a, b, whole ? 'on the operands before, the tensors\' scales too' : 'on the operands before', whole ? 1 : alpha, !whole))
     }
     return forms
   }
   const values = async (x: ProductOperand): Promise<Matrix> => isCoded(x) ? core.decode(x) : x as Matrix
-  const codes: Form | null = !isCoded(a) || !isCoded(b) ? null : { operands: 'codes as they are', scales: null, after: false, formats: [a.format, b.format], block: null, plain: true, alpha: 1, make: same }
+  const codes: Form | null = !isCoded(a) || !isCoded(b) ? null : { operands: 'codes as they are', scales: null, after: false, formats: [a.format, b.format], block: null, plain: true, exact: true, alpha: 1, make: same }
   // FP8, FP6 and FP4 may be widened for another unit; nobody converts bf16 to fp16.
   if (codes && codes.formats!.every(f => formats[f].bits > 8)) return [codes]
-  const numbers = await numberForms(async (x, y) => [await values(x), await values(y)], a, b, null, 1)
+  const all = (x: ProductOperand) => isCoded(x) || areOf(x as Matrix, 'tf32'), numbers = await numberForms(async (x, y) => [await values(x), await values(y)], a, b, null, 1, all(a) && all(b))
   return codes ? [codes, ...numbers.filter(form => form.formats)] : numbers
 }
 
 /** f32 numbers as they are, and as numbers of the narrower types, rounded to nearest even where they are not of them; tf32 also cut off. */
-async function numberForms(make: (a: ProductOperand, b: ProductOperand) => Promise<[Matrix, Matrix]>, a: ProductOperand, b: ProductOperand, scales: string | null, alpha: number): Promise<Form[]> {
+async function numberForms(make: (a: ProductOperand, b: ProductOperand) => Promise<[Matrix, Matrix]>, a: ProductOperand, b: ProductOperand, scales: string | null, alpha: number, exact: boolean): Promise<Form[]> {
   const few = (x: ProductOperand) => rowsOf(x, Array.from({ length: Math.min(x.shape[0]!, 16) }, (_, i) => i)), [x, y] = await make(few(a), few(b))
   const common = { scales, after: false, block: null, alpha }
-  const forms: Form[] = [{ ...common, operands: 'f32 numbers', formats: null, plain: true, make }]
+  const forms: Form[] = [{ ...common, operands: 'f32 numbers', formats: null, plain: true, exact, make }]
   const narrow = (operands: string, format: 'bf16' | 'fp16' | 'tf32', plain: boolean, convert: (m: Matrix) => CodedMatrix) => {
-    forms.push({ ...common, operands, formats: [format, format], plain, make: async (p, q) => { const [m, n] = await make(p, q); return [convert(m), convert(n)] } })
+    forms.push({ ...common, operands, formats: [format, format], plain, exact: true, make: async (p, q) => { const [m, n] = await make(p, q); return [convert(m), convert(n)] } })
   }
   for (const format of ['bf16', 'fp16', 'tf32'] as const) {
     const are = areOf(x, format) && areOf(y, format)
@@ -212,6 +225,12 @@ function epiloguesOf({ format, codes }: ProductDump['out']): Epilogue[] {
   if (format === 'f16') return [{ label: 'f16, nearest even', round: fp16Nearest }, { label: 'f16, toward zero', round: fp16TowardZero }]
   const f32: Epilogue = { label: 'f32', round: w => w }
   return codes.every(w => (w & 0xffff) === 0) ? [f32, ...bf16.map(({ label, round }) => ({ label: `${label}, stored as f32`, round: (w: number) => round(w) * 65536 }))] : [f32]
+}
+
+/** alpha d + beta c in f32, as words; d is overwritten. */
+function epilogue(d: Float32Array, { alpha = 1, beta = 1, c }: ProductOptions): Uint32Array {
+  if (alpha !== 1 || c) d.forEach((v, i) => { d[i] = c ? Math.fround(Math.fround(alpha * v) + Math.fround(beta * c.data[i]!)) : Math.fround(alpha * v) })
+  return new Uint32Array(d.buffer)
 }
 
 /** Some rows and columns of a dump, computed and compared. */
@@ -238,34 +257,49 @@ class ProductCheck {
 
   /** f32 words of the sums after alpha and beta; null if the unit does not take the operands after all. */
   async words({ form, accumulate, k, start }: Trial): Promise<Uint32Array | null> {
-    const { alpha = form.alpha, beta } = this.#dump, core = this.#core
-    const options: ProductOptions = { accumulate, alpha, ...this.#c && (start ? { start: this.#c } : { c: this.#c, ...beta !== undefined && { beta } }), ...k.part !== null && { promoteK: k.part } }
+    const { alpha = form.alpha, beta } = this.#dump, core = this.#core, inTurn = k.tree === 'in turn'
+    const sums: ProductOptions = { accumulate, ...k.part !== null && inTurn && { promoteK: k.part } }, after: ProductOptions = { alpha, ...this.#c && !start && { c: this.#c, ...beta !== undefined && { beta } } }
     try {
       const known = this.#made.get(form) ?? form.make(this.#a, this.#b)
       this.#made.set(form, known)
       const made = await known
-      if (form.after) return await this.#blockwise(made as [ScaledMatrix, ScaledMatrix], options)
+      if (form.after) return await this.#blockwise(made as [ScaledMatrix, ScaledMatrix], sums, after)
       const [x, y] = k.order ? made.map(m => columnsOf(m, k.order!)) as [ProductOperand, ProductOperand] : made
-      const result = isScaled(x) && isScaled(y) && form.block ? await core.scaledMatmul(x, y, options) : await core.matmul(x, y, { ...options, transB: true })
-      return result.codes as Uint32Array
+      const product = (p: ProductOperand, q: ProductOperand, options: ProductOptions) => isScaled(p) && isScaled(q) && form.block ? core.scaledMatmul(p, q, options) : core.matmul(p, q, { ...options, transB: true })
+      if (inTurn) return (await product(x, y, { ...sums, ...after, ...start && { start: this.#c! } })).codes as Uint32Array
+      const K = x.shape[1]!, { part, tree } = k
+      if (part === 1) return epilogue(await this.#pairwise(x, y, k.tree), after)
+      const parts: Float32Array[] = []
+      for (let from = 0; from < K; from += part!) { const some = Array.from({ length: Math.min(part!, K - from) }, (_, i) => from + i); parts.push((await product(columnsOf(x, some), columnsOf(y, some), { accumulate, alpha: 1 })).data) }
+      return epilogue(treeSum(parts, tree), after)
     } catch (error) {
       if (error instanceof UsageError) return null
       throw error
     }
   }
 
+  /** Every product rounded to f32, then a tree over all of an output. */
+  async #pairwise(x: ProductOperand, y: ProductOperand, tree: KOrder['tree']): Promise<Float32Array> {
+    const values = async (m: ProductOperand) => isCoded(m) ? (await this.#core.decode(m)).data : (m as Matrix).data, a = await values(x), b = await values(y)
+    const [m, K] = x.shape as [number, number], n = y.shape[0]!, d = new Float32Array(m * n), WIDE = 64
+    for (let i = 0; i < m; i++) for (let j = 0; j < n; j += WIDE) {
+      const wide = Math.min(WIDE, n - j)
+      d.set(treeSum(Array.from({ length: K }, (_, k) => { const products = new Float32Array(wide), factor = a[i * K + k]!; for (let t = 0; t < wide; t++) products[t] = factor * b[(j + t) * K + k]!; return products }), tree), i * n + j)
+    }
+    return d
+  }
+
   /** Sums of blocks, each times the scales of its block, added in f32 in order. */
-  async #blockwise([x, y]: readonly [ScaledMatrix, ScaledMatrix], { accumulate, alpha = 1, beta = 1, c }: ProductOptions): Promise<Uint32Array> {
+  async #blockwise([x, y]: readonly [ScaledMatrix, ScaledMatrix], { accumulate }: ProductOptions, after: ProductOptions): Promise<Uint32Array> {
     const [m, K] = x.shape as [number, number], n = y.shape[0]!, { block, format } = x.scale, blocks = Math.ceil(K / block), d = new Float32Array(m * n)
     const bare = ({ shape, format: f, codes }: ScaledMatrix): CodedMatrix => ({ shape, format: f, codes }), p = bare(x), q = bare(y)
     const scaleOf = Float32Array.from({ length: 256 }, (_, byte) => decodeScale(format, format === 'ue4m3' ? byte & 127 : byte))
     for (let k = 0; k < blocks; k++) {
       const some = Array.from({ length: Math.min(block, K - k * block) }, (_, i) => k * block + i)
-      const part = (await this.#core.matmul(columnsOf(p, some), columnsOf(q, some), { accumulate, transB: true })).data
+      const part = (await this.#core.matmul(columnsOf(p, some), columnsOf(q, some), { accumulate: accumulate!, transB: true })).data
       for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) d[i * n + j] = Math.fround(d[i * n + j]! + Math.fround(part[i * n + j]! * Math.fround(scaleOf[x.scales[i * blocks + k]!]! * scaleOf[y.scales[j * blocks + k]!]!)))
     }
-    if (alpha !== 1 || c) d.forEach((v, i) => { d[i] = c ? Math.fround(Math.fround(alpha * v) + Math.fround(beta * c.data[i]!)) : Math.fround(alpha * v) })
-    return new Uint32Array(d.buffer)
+    return epilogue(d, after)
   }
 
   #actual(i: number): number { return this.#dump.out.codes[this.#rows[Math.floor(i / this.#columns.length)]! * this.#dump.b.shape[0]! + this.#columns[i % this.#columns.length]!]! }

@@ -1,5 +1,5 @@
-// How a matrix product may have been computed, as data: in which form the operands entered the unit, which unit or sum took them, and in which order of k. And the
-// operands, cut, permuted and converted as that needs. Both operands have K last.
+// In which form the operands of a matrix product may have entered, and which units take that form; the operands, cut, permuted and converted as that needs. Both
+// operands have K last.
 import type { FormatName } from '../numerics/formats.ts'
 import { mmaConfig, mmaModels, type MmaModel } from '../numerics/mma.ts'
 import { halfCode, scalesOf, unpacked, type CodedMatrix, type Matrix, type ScaledMatrix } from '../core/operands.ts'
@@ -105,31 +105,3 @@ export function unitsFor(a: FormatName, b: FormatName, scale: ScaledMatrix['scal
 
 /** The confidence with which a unit's name is known for these operands. */
 export const confidenceOf = (name: string, a: FormatName, b: FormatName): string => mmaConfig(name, { a, b }).confidence
-
-/** An order of summation: steps of k taken in `order` (null: as they are), summed in parts of `part` (null: one sum). */
-export interface KOrder { readonly label: string, readonly order: readonly number[] | null, readonly part: number | null }
-
-/**
- * Orders in which K may be summed in steps of `step`: in order, in equal parts added in order (split-K, promotion), backwards, by several accumulators in turn.
- * Each partition once. `parts`: may partial sums be formed?
- */
-export function ordersOf(K: number, step: number, parts: boolean): KOrder[] {
-  const steps = Math.ceil(K / step), out: KOrder[] = [{ label: 'in order of k', order: null, part: null }]
-  if (steps < 2) return out
-  if (parts) {
-    const lengths = new Map<number, string>()
-    for (const n of [2, 3, 4, 5, 6, 7, 8, 16, 32, 64]) if (n <= steps) { const part = Math.ceil(steps / n) * step; if (!lengths.has(part)) lengths.set(part, `in ${Math.ceil(K / part)} parts of ${part} k (split-K, or promotion after every ${part})`) }
-    for (let part = Math.max(step, 2); part < K; part *= 2) if (!lengths.has(part)) lengths.set(part, `in parts of ${part} k (promotion after every ${part})`)
-    for (const part of [32, 64, 128, 256, 512]) if (part % step === 0 && part < K && !lengths.has(part)) lengths.set(part, `in parts of ${part} k (promotion after every ${part})`)
-    for (const [part, label] of lengths) out.push({ label, order: null, part })
-  }
-  if (K % step) return out
-  const byStep = (list: readonly number[]) => list.flatMap(s => range(s * step, (s + 1) * step))
-  out.push({ label: 'in reverse order of k', order: byStep(range(0, steps).reverse()), part: null })
-  if (parts) for (const n of [2, 4, 8, 16, 32]) {
-    if (steps % n || steps === n) continue
-    const order = byStep(range(0, n).flatMap(i => range(0, steps / n).map(j => j * n + i)))
-    out.push({ label: `by ${n} accumulators in turn (${step === 1 ? 'k' : `step`} mod ${n}), added in order`, order, part: K / n })
-  }
-  return out
-}

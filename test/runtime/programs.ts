@@ -84,9 +84,9 @@ export const operations: Record<string, Operation> = {
     const [x, y] = [a, b].map(t => { const q = p.temp(N, N); fakeQuantize(p, t, q, 1, quantizer); return integerBlocks(p, q, 16) }) as [ReturnType<typeof integerBlocks>, ReturnType<typeof integerBlocks>]
     blockGemm(p, { a: x, b: y, c: out })
   },
-  'exact product'(p, out, a, b, seed) {
+  'product summed at once'(p, out, a, b, seed) {
     const d = p.temp(N, N)
-    accumulate(p, { accumulate: 'exact', a, b }, d)
+    accumulate(p, { accumulate: pick(['exact', 'f32-fma', 'f64'] as const, seed), a, b }, d)
     epilogue(p, d, out.ptr, { half: false, nan: 0x7fc00000, output: 'f32', alpha: 0.5, beta: 0.25, ...seed & 1 && { c: a } })
     p.free(d)
   },
