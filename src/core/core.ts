@@ -21,7 +21,7 @@ export type { CodedMatrix, Matrix, ScaledMatrix } from './operands.ts'
 export { teHadamard, type Axes, type Quantized, type QuantizeOptions, type Transform } from './quantized.ts'
 
 /** `f32`, `f32-fma`, `f64`, `exact`, an MMA model's name, or an architecture whose unit for the operands is meant. */
-export type Accumulate = PlainSum | (string & {})
+export type Accumulate = 'f32' | 'f32-fma' | 'f64' | 'exact' | (string & {})
 
 /** How a product is computed and what is done with it: D = alpha (A B) + beta C. */
 export interface ProductOptions {
