@@ -4,10 +4,9 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { dot, link, ruleX } from '@observablehq/plot'
 import type { PrecisionScheme } from '../../numerics/scheme.ts'
-import { open } from '../../runtime/open.ts'
 import { shows, type Context, type Finding, type ReproductionFigure } from '../reproduction.ts'
 import { paired } from '../statistics.ts'
-import { trainRun } from './training.ts'
+import { trainRun, withExecutor } from './training.ts'
 
 /** Held-out loss by arm, seed by seed. The first arm is the baseline. */
 export type Losses<Arm extends string> = ReadonlyMap<Arm, readonly number[]>
@@ -20,8 +19,8 @@ export function textFiles(folder: string | null): string[] {
 
 /** Train every arm under `seeds` seeds from `context.seed` on. A run that diverges has the loss Infinity. */
 export async function languageLosses<Arm extends string>({ seed, data, log, signal }: Context, arms: Readonly<Record<Arm, PrecisionScheme>>, seeds: number, config: object): Promise<Losses<Arm>> {
-  const names = Object.keys(arms) as Arm[], losses = new Map<Arm, number[]>(names.map(name => [name, []])), executor = await open({ wide: true })
-  try {
+  const names = Object.keys(arms) as Arm[], losses = new Map<Arm, number[]>(names.map(name => [name, []]))
+  await withExecutor(async executor => {
     for (let i = 0; i < seeds; i++) for (const name of names) {
       const { validation } = await trainRun(executor, {
         task: 'language-model', schedule: { warmup: 0.1 }, metrics: { gradient: 0, overflow: 0 }, ...config,
@@ -30,7 +29,7 @@ export async function languageLosses<Arm extends string>({ seed, data, log, sign
       losses.get(name)!.push(validation.studied)
       log(`seed ${seed + i} ${name}: ${validation.studied.toFixed(4)}`)
     }
-  } finally { await executor.close() }
+  })
   return losses
 }
 
