@@ -4,7 +4,7 @@
 //
 // A packed operand: for each `chunk` of k sixteen bytes that say what products are exact (the words of gemm-exact.ts); from a cache line on, panels of W
 // lanes, [K][W]. W is the register tile's, rows for A and columns for B, so only kernels of one executor can share a packed operand.
-import { AWAY, Away, EVEN, Even, NONE, None, round, rounded } from './bf16'
+import { AWAY, Away, EVEN, Even, None, round, rounded, step } from './bf16'
 import { bytes, KC, PANEL, strip } from './gemm-driver'
 import { fits, high, low, measure, width } from './gemm-exact'
 import { Tile } from './gemm-tiles'
@@ -13,6 +13,9 @@ import { scratch } from './scratch'
 
 /** Rows of A that stay in the second-level cache; a multiple of every tile's rows. */
 const MC: i32 = 240
+
+/** Below this magnitude, 2^126, no sum of two is infinite, and the short form of rounding serves (bf16.ts). */
+const TAME: f32 = 8.507059173023462e37
 
 /** Bytes before the panels. */
 export function header(K: i32, chunk: i32): usize { return (<usize>((K + chunk - 1) / chunk) * 16 + 63) & ~63 }
@@ -55,49 +58,91 @@ function rectangle(
   const panelA = bytes(K, rows), panelB = bytes(K, columns), first = header(K, chunk), row = bytes(1, cRow)
   const passes = (K + KC - 1) / KC
   const depth = (K + passes - 1) / passes
+  scanned(a, chunk, 0, K)
+  const high0 = high
+  scanned(b, chunk, 0, K)
+  // Each of K products is below 2^(high + high0), and roundings do not double their sum: it is below 2^126 if
+  const tame = high + high0 + 33 - clz(K) <= 126
   for (let k = 0; k < K; k += depth) {
     const kc = min(depth, K - k)
     scanned(a, chunk, k, k + kc)
     const widthA = width, lowA = low, highA = high
     scanned(b, chunk, k, k + kc)
     const tile = fits(widthA, lowA, highA) ? fused : strict
+    // Rows that are finished together: all, unless they are so far apart that a first-level cache has the same few places for all of them.
+    const some = row & 4095 ? MC : 2 * rows
     for (let m = m0; m < m1; m += MC) {
       const mc = min(MC, m1 - m), from = a + first + <usize>(m / rows) * panelA + bytes(k, rows)
       for (let n = n0; n < n1; n += columns) {
         const across = min(columns, n1 - n), to = c + bytes(m, cRow) + bytes(n, 1)
-        strip(from, panelA, b + first + <usize>(n / columns) * panelB + bytes(k, columns), to, row, mc, across, kc, k == 0, rows, columns, tile)
-        if (k + kc == K) finish(to, row, mc, across, bias ? bias + bytes(n, 1) : 0, rounding)
+        const panel = b + first + <usize>(n / columns) * panelB + bytes(k, columns)
+        if (k + kc < K) strip(from, panelA, panel, to, row, mc, across, kc, k == 0, rows, columns, tile)
+        else {
+          const usual = prepareBias(bias ? bias + bytes(n, 1) : 0, across, rounding) && tame
+          for (let r = 0; r < mc; r += some) {
+            const at = to + <usize>r * row, down = min(some, mc - r)
+            strip(from + <usize>(r / rows) * panelA, panelA, panel, at, row, down, across, kc, k == 0, rows, columns, tile)
+            finish(at, row, down, across, bias != 0, rounding, usual)
+          }
+        }
       }
     }
   }
 }
 
-/** Round `count` <= 16 columns of C, add the bias, round again. */
-function finish(c: usize, cRow: usize, rows: i32, count: i32, bias: usize, rounding: i32): void {
-  if (bias) for (let i = 0; i < count; i += 4) v128.store(scratch + bytes(i, 1), round(count - i >= 4 ? v128.load(bias + bytes(i, 1)) : loadPart(bias + bytes(i, 1), count - i), rounding))
-  if (rounding == AWAY) finishRows<Away>(c, cRow, rows, count, bias != 0)
-  else if (rounding == EVEN) finishRows<Even>(c, cRow, rows, count, bias != 0)
-  else if (bias) finishRows<None>(c, cRow, rows, count, true)
+/** Round `count` <= 16 elements of the bias into scratch, if there is one: are all tame? */
+function prepareBias(bias: usize, count: i32, rounding: i32): bool {
+  let tame = true
+  if (bias) for (let i = 0; i < count; i += 4) {
+    const at = bias + bytes(i, 1), x = round(count - i >= 4 ? v128.load(at) : loadPart(at, count - i), rounding)
+    tame = tame && v128.all_true<i32>(f32x4.lt(f32x4.abs(x), f32x4.splat(TAME)))
+    v128.store(scratch + bytes(i, 1), x)
+  }
+  return tame
 }
 
-function finishRows<R>(c: usize, cRow: usize, rows: i32, count: i32, biased: bool): void {
-  for (let r = 0; r < rows; r++, c += cRow) {
-    let i = 0
-    for (; i + 8 <= count; i += 8) {
-      let x = rounded<R>(v128.load(c + bytes(i, 1))), y = rounded<R>(v128.load(c + bytes(i, 1), 16))
-      if (biased) {
-        x = rounded<R>(f32x4.add(x, v128.load(scratch + bytes(i, 1))))
-        y = rounded<R>(f32x4.add(y, v128.load(scratch + bytes(i, 1), 16)))
-      }
-      v128.store(c + bytes(i, 1), x)
-      v128.store(c + bytes(i, 1), y, 16)
-    }
-    for (; i < count; i += 4) {
-      const left = count - i, at = c + bytes(i, 1)
-      let x = rounded<R>(left >= 4 ? v128.load(at) : loadPart(at, left))
-      if (biased) x = rounded<R>(f32x4.add(x, v128.load(scratch + bytes(i, 1))))
-      if (left >= 4) v128.store(at, x)
-      else storePart(at, x, left)
-    }
+/** Round `count` <= 16 columns of C, add the bias in scratch, round again. `tame`: no sum is near the ends of the range. */
+function finish(c: usize, cRow: usize, rows: i32, count: i32, bias: bool, rounding: i32, tame: bool): void {
+  if (rounding == AWAY) finishColumns<Away>(c, cRow, rows, count, bias, tame)
+  else if (rounding == EVEN) finishColumns<Even>(c, cRow, rows, count, bias, tame)
+  else if (bias) finishColumns<None>(c, cRow, rows, count, true, true)
+}
+
+function finishColumns<R>(c: usize, cRow: usize, rows: i32, count: i32, biased: bool, tame: bool): void {
+  const whole = count & -8
+  if (!tame) finishAny<R>(c, cRow, rows, 0, count, biased)
+  else {
+    if (biased) finishBiased<R>(c, cRow, rows, whole)
+    else finishPlain<R>(c, cRow, rows, whole)
+    if (whole < count) finishAny<R>(c, cRow, rows, whole, count, biased)
+  }
+}
+
+/** `count` columns, a multiple of 8, of tame sums. (A loop with stores of its own is a function of its own, as gemm-quantize.ts says.) */
+function finishPlain<R>(c: usize, cRow: usize, rows: i32, count: i32): void {
+  for (; rows; rows--, c += cRow) for (let p = c, stop = c + bytes(count, 1); p < stop; p += 32) {
+    const x = step<R>(v128.load(p)), y = step<R>(v128.load(p, 16))
+    v128.store(p, x)
+    v128.store(p, y, 16)
+  }
+}
+
+/** The same and the bias in scratch. */
+function finishBiased<R>(c: usize, cRow: usize, rows: i32, count: i32): void {
+  for (; rows; rows--, c += cRow) for (let p = c, b = scratch, stop = c + bytes(count, 1); p < stop; p += 32, b += 32) {
+    const x = step<R>(f32x4.add(step<R>(v128.load(p)), v128.load(b))), y = step<R>(f32x4.add(step<R>(v128.load(p, 16)), v128.load(b, 16)))
+    v128.store(p, x)
+    v128.store(p, y, 16)
+  }
+}
+
+/** Columns [first, count) of any sums. */
+function finishAny<R>(c: usize, cRow: usize, rows: i32, first: i32, count: i32, biased: bool): void {
+  for (; rows; rows--, c += cRow) for (let i = first; i < count; i += 4) {
+    const left = count - i, at = c + bytes(i, 1)
+    let x = rounded<R>(left >= 4 ? v128.load(at) : loadPart(at, left))
+    if (biased) x = rounded<R>(f32x4.add(x, v128.load(scratch + bytes(i, 1))))
+    if (left >= 4) v128.store(at, x)
+    else storePart(at, x, left)
   }
 }
