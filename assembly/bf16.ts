@@ -31,13 +31,31 @@ export class None {}
 // @ts-ignore: decorator
 @inline
 export function step<R>(x: v128): v128 {
-  if (idof<R>() == idof<Even>()) {
-    const bits = f32x4.add(x, f32x4.splat(0)) // -0 becomes +0
-    const odd = v128.and(i32x4.shr_u(bits, 16), v128.load(ONE_BIT))
-    return v128.and(i32x4.add(i32x4.add(bits, v128.load(BELOW_HALF)), odd), v128.load(TOP))
-  }
-  if (idof<R>() == idof<Away>()) return v128.and(i32x4.add(f32x4.add(x, f32x4.splat(0)), v128.load(HALF)), v128.load(TOP))
-  return x
+  if (idof<R>() != idof<Even>() && idof<R>() != idof<Away>()) return x
+  return stepBy<R>(x, halfOf<R>(), topMask())
+}
+
+/** The constants of stepBy: an engine loads what step names at every use in a loop. */
+// @ts-ignore: decorator
+@inline
+export function halfOf<R>(): v128 { return idof<R>() == idof<Even>() ? v128.load(BELOW_HALF) : v128.load(HALF) }
+// @ts-ignore: decorator
+@inline
+export function topMask(): v128 { return v128.load(TOP) }
+
+/** All bits but the sign. */
+// @ts-ignore: decorator
+@inline
+export function signless(): v128 { return v128.load(SIGNLESS) }
+
+/** As step, of halfOf<R>() and topMask(). */
+// @ts-ignore: decorator
+@inline
+export function stepBy<R>(x: v128, half: v128, top: v128): v128 {
+  if (idof<R>() != idof<Even>() && idof<R>() != idof<Away>()) return x
+  const bits = f32x4.add(x, f32x4.splat(0)), up = i32x4.add(bits, half)
+  if (idof<R>() == idof<Even>()) return v128.and(i32x4.add(up, v128.and(i32x4.shr_u(bits, 16), v128.load(ONE_BIT))), top)
+  return v128.and(up, top)
 }
 
 /** Q of any value. NaN comes out as 0x7fc00000. */

@@ -34,9 +34,9 @@ describe.each(modes)('$kind $rounding $backward', mode => {
   for (const kind of ['layer', 'rms'] as const) {
     if (kind === 'rms' && mode.kind === 'bf16-half') continue
     it.each(sizes)(`${kind} norm of %i x %i`, (rows, D) => {
-      for (const [data, withBeta] of [['gaussian', true], ['gaussian', false], ['hard', true]] as const) {
-        const make = data === 'hard' ? hard : gaussian
-        const x = make(rows * D, D), dy = make(rows * D, D + 1), gamma = gaussian(D, D + 2), beta = withBeta ? gaussian(D, D + 3) : null
+      for (const [data, withBeta] of [['gaussian', true], ['gaussian', false], ['hard', true], ['hard x', true], ['hard dy', true]] as const) {
+        const make = (hardly: string) => data === 'hard' || data === hardly ? hard : gaussian
+        const x = make('hard x')(rows * D, D), dy = make('hard dy')(rows * D, D + 1), gamma = gaussian(D, D + 2), beta = withBeta ? gaussian(D, D + 3) : null
         const io = { x: shape(bench.tensor(x), rows, D), gamma: bench.tensor(gamma), beta: beta && bench.tensor(beta), y: shape(bench.empty(rows * D), rows, D), stats: bench.empty(2 * rows) }
         run(p => (kind === 'layer' ? layerNormForward : rmsNormForward)(p, io, mode))
         const r = roundings(mode)
