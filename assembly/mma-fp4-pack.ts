@@ -94,7 +94,7 @@ export function mma_pack_fp4(packed: usize, codes: usize, nibbles: i32, scales: 
   }
 }
 
-/** Four rows from `row` on, the 64 k from k0 on: elements and scales into scratch, the significand zero where a group does not count. Lanes with a NaN scale. */
+/** Four rows from `row` on, the 64 k from k0 on: elements and scales into scratch, the significand zero where a group does not count. Returns lanes with a NaN scale. */
 // @ts-ignore: decorator
 @inline
 function decode_rows(row: i32, k0: i32, kind: i32): v128 {
@@ -131,7 +131,7 @@ function decode_rows(row: i32, k0: i32, kind: i32): v128 {
     }
     special = v128.or(special, nan)
     v128.store(scratch + EXPONENTS_AT + (g << 4), exponent)
-    v128.store(scratch + SIGNIFICANDS_AT + (g << 4), v128.andnot(significand, v128.or(nan, i32x4.eq(any, zero))))
+    v128.store(scratch + SIGNIFICANDS_AT + (g << 4), v128.andnot(significand, i32x4.eq(any, zero)))
   }
   return special
 }

@@ -127,14 +127,18 @@ export function compare(expected: RawTensor, actual: RawTensor, { block = 32, fi
 /** A value, signs of zero and NaN included. */
 const text = (x: number): string => Object.is(x, -0) ? '-0' : Number.isInteger(x) && Math.abs(x) < 1e15 ? String(x) : Number.isFinite(x) ? String(Number(x.toPrecision(9))) : String(x)
 
-/** Rules of thumb, each stated with its number. A class is named if it holds 95 % of the mismatches, a place if it holds more than three times its fair share. */
-function findings({ mismatches, kinds, blocks, rows, perColumn, perPosition }: Pick<Comparison, 'mismatches' | 'elements' | 'kinds' | 'blocks' | 'rows'> & { elements: number, perColumn: Uint32Array, perPosition: Uint32Array }): string[] {
+/**
+ * Rules of thumb, each stated with its number. A class is named if it holds 95 % of the mismatches, a place if it holds more than three times its fair share; blocks
+ * whose elements all mismatch, if chance would make less than half as many. A matrix narrower than a block has rows, but no blocks that could share a scale.
+ */
+function findings({ mismatches, elements, kinds, blocks, rows, perColumn, perPosition }: Pick<Comparison, 'mismatches' | 'elements' | 'kinds' | 'blocks' | 'rows'> & { perColumn: Uint32Array, perPosition: Uint32Array }): string[] {
   if (mismatches === 0) return []
-  const out: string[] = [], share = (n: number) => `${(100 * n / mismatches).toFixed(n === mismatches ? 0 : 1)} %`
+  const out: string[] = [], share = (n: number) => `${(100 * n / mismatches).toFixed(n === mismatches ? 0 : 1)} %`, blocked = blocks.size > 1 && perColumn.length >= blocks.size
   for (const [kind, n] of Object.entries(kinds)) if (n >= 0.95 * mismatches && kind !== 'larger') out.push(`${share(n)} of the mismatches are of one kind: ${kind}`)
-  if (blocks.size > 1 && blocks.whole > 0 && blocks.whole * blocks.size >= 0.5 * mismatches) out.push(`${blocks.whole} blocks of ${blocks.size} mismatch in every element: look at their scales`)
-  else if (mismatches >= 8 && blocks.touched * 4 <= Math.min(mismatches, blocks.all)) out.push(`mismatches gather in ${blocks.touched} of ${blocks.all} blocks of ${blocks.size}: look at their scales or their largest elements`)
-  if (perPosition.length >= 8 && mismatches >= 16 && blocks.edge > 3 * mismatches * 2 / perPosition.length) out.push(`${share(blocks.edge)} lie at the first or last element of a block of ${blocks.size}`)
+  if (mismatches === elements && elements > 1) out.push('every element mismatches: another tensor, order of elements or arithmetic')
+  else if (blocked && blocks.whole * blocks.size >= 0.5 * mismatches && blocks.whole > 2 * blocks.all * (mismatches / elements) ** blocks.size) out.push(`${blocks.whole} block${blocks.whole === 1 ? '' : 's'} of ${blocks.size} mismatch in every element: look at their scales`)
+  else if (blocked && mismatches >= 8 && blocks.touched * 4 <= Math.min(mismatches, blocks.all)) out.push(`mismatches gather in ${blocks.touched} of ${blocks.all} blocks of ${blocks.size}: look at their scales or their largest elements`)
+  if (blocked && perPosition.length >= 8 && mismatches >= 16 && blocks.edge > 3 * mismatches * 2 / perPosition.length) out.push(`${share(blocks.edge)} lie at the first or last element of a block of ${blocks.size}`)
   if (rows.all >= 8 && mismatches >= 8 && rows.worstCount > 3 * mismatches / rows.all && rows.touched * 4 <= rows.all) out.push(`mismatches gather in ${rows.touched} of ${rows.all} rows; row ${rows.worst} has ${rows.worstCount}`)
   const columns = perColumn.reduce((n, c) => n + Number(c > 0), 0)
   if (perColumn.length >= 8 && mismatches >= 8 && rows.all >= 8 && columns * 4 <= perColumn.length) out.push(`mismatches gather in ${columns} of ${perColumn.length} columns`)

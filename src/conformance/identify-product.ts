@@ -115,17 +115,18 @@ export async function identifyProduct(core: Core, dump: ProductDump, { budget = 
   // As many outputs as the budget allows, shared by those to check; not more columns than rows of A make worth preparing B.
   const groups = grouped(chosen.map(r => r.trial)), most = Math.max(1, (perfect.length ? budget : Math.min(budget, 2 ** 28)) / groups.length / K)
   const columns = spread(N, most >= M * N ? N : Math.max(64, Math.floor(2 * Math.sqrt(most)))), rows = spread(M, Math.max(1, Math.floor(most / columns.length))), verdicts: ProductVerdict[] = []
-  for (const group of groups) {
-    const found = group.map(trial => ({ trial, explained: 0, counterexample: undefined as ProductCounterexample | undefined }))
-    for (let at = 0; at < rows.length; at += SLAB) {
-      const check = new ProductCheck(core, dump, a, b, rows.slice(at, at + SLAB), columns), words = (await check.words(group[0]!))!
-      for (const f of found) {
+  const found = groups.map(group => group.map(trial => ({ trial, explained: 0, counterexample: undefined as ProductCounterexample | undefined })))
+  for (let at = 0; at < rows.length; at += SLAB) {
+    const check = new ProductCheck(core, dump, a, b, rows.slice(at, at + SLAB), columns)
+    for (const group of found) {
+      const words = (await check.words(group[0]!.trial))!
+      for (const f of group) {
         f.explained += check.explained(words, f.trial)
         f.counterexample ??= check.counterexample(words, f.trial)
       }
     }
-    for (const { trial: { form: _, k: __, start: ___, round: ____, ...candidate }, explained, counterexample } of found) verdicts.push({ candidate, checked: rows.length * columns.length, explained, ...counterexample && { counterexample } })
   }
+  for (const { trial: { form: _, k: __, start: ___, round: ____, ...candidate }, explained, counterexample } of found.flat()) verdicts.push({ candidate, checked: rows.length * columns.length, explained, ...counterexample && { counterexample } })
   verdicts.sort((p, q) => q.explained - p.explained) // stable: among equals the plainest stays first
   return { outputs: M * N, tried: ranked.length, explanations: verdicts.filter(v => v.explained === v.checked), near: verdicts.filter(v => v.explained < v.checked).slice(0, keep) }
 }

@@ -29,9 +29,25 @@ describe('compare', () => {
   it('tells a wrong scale from a wrong rounding', () => {
     const a = Array.from({ length: 64 * 128 }, (_, i) => 1 + i % 7), scaled = a.slice(), rounded = a.slice()
     for (let i = 0; i < 32; i++) scaled[5 * 128 + 64 + i]! *= 2
-    expect(compare(floats(a, [64, 128]), floats(scaled, [64, 128])).findings.join()).toMatch(/1 blocks of 32 mismatch in every element/)
+    expect(compare(floats(a, [64, 128]), floats(scaled, [64, 128])).findings.join()).toMatch(/1 block of 32 mismatch in every element/)
     for (let i = 0; i < a.length; i += 37) rounded[i] = rounded[i]! * (1 + 2 ** -23)
     expect(compare(floats(a, [64, 128]), floats(rounded, [64, 128])).findings.join()).not.toMatch(/scales/)
+  })
+
+  it('speaks of scales only where there are blocks, and not where everything or almost everything differs', () => {
+    // 40 rows of 16 beside blocks of 32; three of them differ throughout, as a wrong row index makes it.
+    const narrow = Array.from({ length: 40 * 16 }, (_, i) => 1 + i % 7), other = narrow.map((x, i) => [3, 9, 20].includes(i >> 4) ? x * 2 : x)
+    const found = compare(floats(narrow, [40, 16]), floats(other, [40, 16]))
+    expect(found.findings.join()).not.toMatch(/scale|block/)
+    expect(found.findings.join()).toMatch(/3 of 40 rows/)
+    expect(compare(floats(narrow, [40, 16]), floats(other, [40, 16]), { block: 16 }).findings.join()).toMatch(/3 blocks of 16 mismatch in every element: look at their scales/)
+    expect(compare(floats(narrow, [40, 16]), floats(narrow.map((x, i) => i % 16 ? x : x * 2), [40, 16])).findings.join()).not.toMatch(/block/)
+    const wide = Array.from({ length: 64 * 128 }, (_, i) => 1 + i % 7)
+    expect(compare(floats(wide, [64, 128]), floats(wide.map(x => x * 3), [64, 128])).findings).toEqual(['every element mismatches: another tensor, order of elements or arithmetic'])
+    expect(compare(floats(wide, [64, 128]), floats(wide.map((x, i) => i % 50 ? x * 3 : x), [64, 128])).findings.join()).not.toMatch(/scales/)
+    // The last block of a row may be short: it counts as whole when all it has differs.
+    const ragged = Array(64 * 40).fill(1) as number[]
+    expect(compare(floats(ragged, [64, 40]), floats(ragged.map((x, i) => Math.floor(i / 40) === 5 && i % 40 < 32 ? 2 : x), [64, 40])).findings.join()).toMatch(/1 block of 32/)
   })
 
   it('finds a row, a column and block edges', () => {

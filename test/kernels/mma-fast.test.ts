@@ -72,6 +72,15 @@ describe('FP4', () => {
       }
     }
   })
+  it('steps of far different scales in one turn', () => {
+    const lone = fill(64, k => k === 40 ? 9 : 0), ones = fill(64, k => k === 40 ? 1 : 0)
+    for (let distance = 0; distance < 48; distance++) {
+      for (const first of [0, 1, 2]) { // the step of the large scales
+        const scales = (n: number) => fill(6, i => i >> 1 === first ? 127 : 127 - n), a = fill(3, i => i === first ? codes(distance) : lone).flat(), b = fill(3, i => i === first ? codes(first + 60) : ones).flat()
+        for (const c of [0, 0x3f800001, 0xbf7fffff, (127 - distance) * 2 ** 23 + 1, (110 - distance) * 2 ** 23 + 0x7fffff]) check(mmaConfig('blackwell-mxf4'), a, b, c, scales(distance >> 1), scales(distance + 1 >> 1))
+      }
+    }
+  })
   it('sums beyond the largest number stay infinite', () => {
     for (let sum = 340; sum < 372; sum++) {
       for (const steps of [2, 8, 9]) {
@@ -138,6 +147,30 @@ describe('FP4, whole products against the plain kernel', () => {
     const got = runTile(ex, config, tile), want = runTile(ex, config, tile, true)
     expect(got).toEqual(want)
     expect([...want].filter(w => w === 0x7fffffff).length).toBe(M + N - 1)
+  })
+  it.each(configs)('$name $format $block: every scale NaN beside scales as small, or negative', ({ config, format, block }) => {
+    const [M, N, K] = [4, 16, 128], a = operand(M, K, format, block, 3, 0), b = operand(N, K, format, block, 4, 1, format === 'e8m0' ? 27 : 0x10), c = fill(M, () => fill(N, () => 0))
+    const all = (scale: number) => a.scales.map(row => row.map(() => scale))
+    for (const [scaleA, scaleB] of [[all(format === 'e8m0' ? 255 : 0x7f), b.scales], ...format === 'ue4m3' ? [[all(0xff), b.scales], [all(0xb8), b.scales.map(row => row.map(x => x + 128))]] as const : []] as const) {
+      const tile = { a: a.codes, b: b.codes, c, scaleA, scaleB }
+      expect(runTile(ex, config, tile)).toEqual(runTile(ex, config, tile, true))
+    }
+  })
+  it.each(configs)('$name $format $block: special accumulators, and one small accumulator in any lane', ({ config, format, block }) => {
+    const [M, N, K] = [4, 16, 192], a = operand(M, K, format, block, 5, 1), b = operand(N, K, format, block, 6, 1)
+    const same = (c: number[][]) => { const tile = { a: a.codes, b: b.codes, c, scaleA: a.scales, scaleB: b.scales }; expect(runTile(ex, config, tile)).toEqual(runTile(ex, config, tile, true)) }
+    for (const special of [0x7fc00001, 0xffc00000, 0x7f800001, 0x7f800000, 0xff800000]) same(fill(M, i => fill(N, j => (i + j) % 3 ? 0x40490fdb : special)))
+    for (let lane = 0; lane < 64; lane++) for (const small of [0x28ffffff, 0xa8ffffff]) same(fill(M, i => fill(N, j => i * N + j === lane ? small : 0x45490fdb))) // 2^-45 or so, cut to nothing
+  })
+  it.each(configs.filter(c => c.format === 'e8m0'))('$name $format $block: lanes outside the matrix keep out, whatever was there before', ({ config, block }) => {
+    const per = 64 / block, scales = (rows: number) => fill(rows, () => fill(2 * per, () => 127)), sevens = (rows: number) => fill(rows, () => fill(128, () => 7))
+    runTile(ex, config, { a: sevens(4), b: sevens(16), c: fill(4, () => fill(16, () => 0x7fffffff)), scaleA: scales(4), scaleB: scales(16) })
+    for (let low = 0; low < 48; low++) {
+      // The first step's scales are too far apart for the quick way, the second is a small group that pulls the sum back.
+      const far = fill(per, g => g ? 107 : 127), a = fill(3, () => fill(128, k => k < 64 ? 7 : k === 104 ? 9 : 0)), b = fill(16, () => fill(128, k => k < 64 ? 7 : k === 104 ? 1 : 0))
+      const tile = { a, b, c: fill(3, () => fill(16, () => 0)), scaleA: fill(3, () => [...far, ...fill(per, () => 127 - (low >> 1))]), scaleB: fill(16, () => [...far, ...fill(per, () => 127 - (low + 1 >> 1))]) }
+      expect(runTile(ex, config, tile)).toEqual(runTile(ex, config, tile, true))
+    }
   })
   it.each(configs)('$name $format $block: no k at all', ({ config }) => {
     const tile = { a: [[], []], b: [[], [], []], c: [[1, 2, 0x80000000], [4, 0x7f800000, 6]], scaleA: [[], []], scaleB: [[], [], []] }
