@@ -18,9 +18,10 @@ export const help = `usage: blockscale identify INPUT OUTPUT [options]
 
 INPUT OUTPUT: which quantizers explain every bit of OUTPUT? It holds what some library or kernel made of the numbers in INPUT: codes and scales (two tensors named codes
 and scales, or --scales), codes alone, or the values that they stand for. All profiles, formats, blocks of 16 to 128, axes and tiles that fit are tried.
-A B OUTPUT: which arithmetic explains every bit of a matrix product? All sums and modelled units that take the operands, orders of k, places of the scales and roundings
-of the output are tried. Operands as for blockscale matmul.
-Says what explains all, and for what comes near which share it explains and a counterexample. Exit code 0: explained, 1: not.
+A B OUTPUT: which arithmetic explains every bit of a matrix product? All sums (f32, FMA, f64, exact) and modelled units that take the operands, orders of k (split-K, promotion,
+SIMD lanes, binary trees), places of the scales and roundings of the output are tried. Operands as for blockscale matmul.
+Says what explains all, and for what comes near which share it explains and a counterexample; of a product that nothing explains also how far it is from the exact one,
+and whether a factor, or scales or operands read otherwise (transposed, in tiles), would account for that. Exit code 0: explained, 1: not.
 
   --scales ADDRESS   scales of OUTPUT's codes: F8_E8M0, F8_E4M3 or U8, plain or in 128x4 tiles
   --profile NAME     try only this profile (as often as needed)
@@ -105,7 +106,7 @@ const percent = (n: number, of: number) => n === of ? '100 %' : `${(Math.floor(1
 /** Where a candidate has its blocks, in words. */
 function place({ format, block, axis, layout }: QuantizerCandidate): string {
   const where = axis === 2 ? `blocks of ${block} along the last axis` : axis === 1 ? `blocks of ${block} along the axis before the last` : `tiles of ${block} x ${block}`
-  return `${format}, ${where}${layout === 'plain' ? '' : ', scales in 128x4 tiles'}`
+  return `${format}, ${where}${layout === 'plain' ? '' : layout === '128x4' ? ', scales in 128x4 tiles' : ', scales transposed'}`
 }
 
 const title = ({ profile, changed }: QuantizerCandidate): string => `${profile}${changed === undefined ? '' : ` with one change: ${changed}`}`
@@ -136,10 +137,10 @@ function describeQuantizers({ elements, tried, explanations, near, shares }: Qua
   ].join('\n')}\n`
 }
 
-function describeProducts({ outputs, tried, explanations, near }: ProductFindings): string {
+function describeProducts({ outputs, tried, explanations, near: nearest, distance }: ProductFindings): string {
   const line = ({ candidate: c }: ProductVerdict) => [c.accumulate, c.operands, ...c.scales ? [`scales ${c.scales}`] : [], c.order, ...c.c ? [`C ${c.c}`] : [], `output ${c.epilogue}`].join('; ')
   const sure = ({ candidate: c }: ProductVerdict) => c.same.length ? `    ${c.same.length > 1 ? `the same arithmetic: ${c.same.join(', ')}; ` : ''}confidence of the model: ${c.confidence}: ${c.source}` : `    ${c.source} (by definition)`
-  const checked = [...explanations, ...near][0]?.checked ?? 0
+  const checked = [...explanations, ...nearest][0]?.checked ?? 0, near = nearest.filter(v => v.explained > 0)
   return `${[
     `${outputs} outputs; ${tried} candidates tried on a sample, the best checked on ${checked === outputs ? 'all' : `${checked} outputs (--all checks every one)`}`,
     ...explanations.length ? ['explained, every bit, by:', ...explanations.slice(0, LISTED).flatMap(v => [`  ${line(v)}`, sure(v)])] : ['no candidate explains every bit'],
@@ -149,5 +150,6 @@ function describeProducts({ outputs, tried, explanations, near }: ProductFinding
       ...v.candidate.same.length ? [sure(v)] : [],
       ...v.counterexample ? [`    at [${v.counterexample.row}, ${v.counterexample.column}]: expected ${v.counterexample.expected} (0x${v.counterexample.expectedCode.toString(16)}), actual ${v.counterexample.actual} (0x${v.counterexample.actualCode.toString(16)})`] : [],
     ])] : [],
+    ...distance && Number.isFinite(distance.median) ? [`a sample differs from the exact product by ${(100 * distance.median).toPrecision(2)} % of its root mean square (median)`, ...distance.findings.map(f => `  ${f}`)] : [],
   ].join('\n')}\n`
 }

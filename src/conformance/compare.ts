@@ -61,8 +61,9 @@ function valueOf(dtype: Dtype, code: number): number {
   return dtype.startsWith('I') && code >= 2 ** (dtypeBits[dtype] - 1) ? code - 2 ** dtypeBits[dtype] : code
 }
 
-/** Place of a code among all values of its dtype in order, so that neighbours are 1 apart; both zeros are at 0. */
+/** Place of a code among all values of its dtype in order, so that neighbours are 1 apart (of scales E8M0: a binade); both zeros are at 0. */
 function ordinal(dtype: Dtype, code: number): number {
+  if (dtype === 'F8_E8M0') return code
   const sign = 2 ** (dtypeBits[dtype] - 1)
   if (dtype === 'F32' || floatFormats[dtype]) return code >= sign ? -(code - sign) : code
   return valueOf(dtype, code)
@@ -120,7 +121,7 @@ export function compare(expected: RawTensor, actual: RawTensor, { block = 32, fi
   return {
     dtype, shape, elements, mismatches, kinds, first: list, blocks, rows,
     histogram: [...bins].sort(([p], [q]) => p - q).map(([upTo, count]) => ({ upTo, count })),
-    findings: findings({ mismatches, elements, kinds, blocks, rows, perColumn, perPosition }),
+    findings: findings({ dtype, mismatches, elements, kinds, blocks, rows, perColumn, perPosition }),
   }
 }
 
@@ -129,11 +130,11 @@ const text = (x: number): string => Object.is(x, -0) ? '-0' : Number.isInteger(x
 
 /**
  * Rules of thumb, each stated with its number. A class is named if it holds 95 % of the mismatches, a place if it holds more than three times its fair share; blocks
- * whose elements all mismatch, if chance would make less than half as many. A matrix narrower than a block has rows, but no blocks that could share a scale.
+ * whose elements all mismatch, if chance would make less than half as many. A matrix narrower than a block has rows, but no blocks that could share a scale; scales themselves have none.
  */
-function findings({ mismatches, elements, kinds, blocks, rows, perColumn, perPosition }: Pick<Comparison, 'mismatches' | 'elements' | 'kinds' | 'blocks' | 'rows'> & { perColumn: Uint32Array, perPosition: Uint32Array }): string[] {
+function findings({ dtype, mismatches, elements, kinds, blocks, rows, perColumn, perPosition }: Pick<Comparison, 'dtype' | 'mismatches' | 'elements' | 'kinds' | 'blocks' | 'rows'> & { perColumn: Uint32Array, perPosition: Uint32Array }): string[] {
   if (mismatches === 0) return []
-  const out: string[] = [], share = (n: number) => `${(100 * n / mismatches).toFixed(n === mismatches ? 0 : 1)} %`, blocked = blocks.size > 1 && perColumn.length >= blocks.size
+  const out: string[] = [], share = (n: number) => `${(100 * n / mismatches).toFixed(n === mismatches ? 0 : 1)} %`, blocked = dtype !== 'F8_E8M0' && blocks.size > 1 && perColumn.length >= blocks.size
   for (const [kind, n] of Object.entries(kinds)) if (n >= 0.95 * mismatches && kind !== 'larger') out.push(`${share(n)} of the mismatches are of one kind: ${kind}`)
   if (mismatches === elements && elements > 1) out.push('every element mismatches: another tensor, order of elements or arithmetic')
   else if (blocked && blocks.whole * blocks.size >= 0.5 * mismatches && blocks.whole > 2 * blocks.all * (mismatches / elements) ** blocks.size) out.push(`${blocks.whole} block${blocks.whole === 1 ? '' : 's'} of ${blocks.size} mismatch in every element: look at their scales`)

@@ -9,6 +9,7 @@ import { decode, decodeScale, encode } from '../oracle/codec.ts'
 import type { CodedMatrix, Matrix, ScaledMatrix } from '../core/operands.ts'
 import { plainSums } from '../ops/matmul.ts'
 import { areOf, bf16Nearest, columnsOf, confidenceOf, cutToTf32, fp16Nearest, isCoded, isScaled, plainOperand, rounded, rowsOf, unitsFor, type ProductOperand } from './product-forms.ts'
+import { distanceOf, type ProductDistance } from './product-hints.ts'
 import { ordersOf, treeSum, type KOrder } from './product-orders.ts'
 
 export type { ProductOperand } from './product-forms.ts'
@@ -57,6 +58,8 @@ export interface ProductFindings {
   readonly tried: number
   readonly explanations: readonly ProductVerdict[]
   readonly near: readonly ProductVerdict[]
+  /** Where nothing explains all: how far a sample of the outputs is from the exact product. */
+  readonly distance?: ProductDistance
 }
 
 /** How long to look. */
@@ -128,7 +131,11 @@ export async function identifyProduct(core: Core, dump: ProductDump, { budget = 
   }
   for (const { trial: { form: _, k: __, start: ___, round: ____, ...candidate }, explained, counterexample } of found.flat()) verdicts.push({ candidate, checked: rows.length * columns.length, explained, ...counterexample && { counterexample } })
   verdicts.sort((p, q) => q.explained - p.explained) // stable: among equals the plainest stays first
-  return { outputs: M * N, tried: ranked.length, explanations: verdicts.filter(v => v.explained === v.checked), near: verdicts.filter(v => v.explained < v.checked).slice(0, keep) }
+  const explanations = verdicts.filter(v => v.explained === v.checked)
+  return {
+    outputs: M * N, tried: ranked.length, explanations, near: verdicts.filter(v => v.explained < v.checked).slice(0, keep),
+    ...!explanations.length && { distance: await distanceOf(core, { ...dump, a, b, out: Float32Array.from(out.codes, code => valueOf(out.format, code)) }, spread(M, 32), spread(N, 32)) },
+  }
 }
 
 /** How little a trial supposes: operands as they came and k in order come first. */
@@ -226,6 +233,12 @@ function epiloguesOf({ format, codes }: ProductDump['out']): Epilogue[] {
   if (format === 'f16') return [{ label: 'f16, nearest even', round: fp16Nearest }, { label: 'f16, toward zero', round: fp16TowardZero }]
   const f32: Epilogue = { label: 'f32', round: w => w }
   return codes.every(w => (w & 0xffff) === 0) ? [f32, ...bf16.map(({ label, round }) => ({ label: `${label}, stored as f32`, round: (w: number) => round(w) * 65536 }))] : [f32]
+}
+
+/** The number that an output code is. */
+function valueOf(format: ProductDump['out']['format'], code: number): number {
+  if (format === 'f16') return decode(formats.fp16, code)
+  return new Float32Array(Uint32Array.of(format === 'bf16' ? code << 16 : code).buffer)[0]!
 }
 
 /** alpha d + beta c in f32, as words; d is overwritten. */
@@ -326,9 +339,5 @@ class ProductCheck {
     return undefined
   }
 
-  #value(code: number): number {
-    const { format } = this.#dump.out
-    if (format === 'f16') return decode(formats.fp16, code)
-    return new Float32Array(Uint32Array.of(format === 'bf16' ? code << 16 : code).buffer)[0]!
-  }
+  #value(code: number): number { return valueOf(this.#dump.out.format, code) }
 }

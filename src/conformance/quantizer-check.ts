@@ -33,8 +33,8 @@ export interface QuantizerCandidate {
   readonly block: number
   /** Of [outer, rows, columns], to which any shape is brought: 2 (the last axis), 1 (the one before), or both for tiles. */
   readonly axis: 1 | 2 | readonly [1, 2]
-  /** Layout of the scales in the dump. */
-  readonly layout: 'plain' | '128x4'
+  /** Layout of the scales in the dump; transposed: the blocks of a row (or column) in a column (or row). */
+  readonly layout: 'plain' | '128x4' | 'transposed'
   readonly hadamard: boolean
   /** FP4: even elements in the high half. */
   readonly swapped: boolean
@@ -130,6 +130,7 @@ export class QuantizerCheck {
         // A scale tensor of the input's rank says more than its size.
         const given = scales.shape.length === rank ? [size(scales.shape.slice(0, -2)), scales.shape.at(-2) ?? 1, scales.shape.at(-1)!] : null
         if (scales.bytes.length === count && (!given || given.every((d, i) => d === shape[i]))) out.push({ axis, block, layout: 'plain' })
+        if (!tiles && scales.bytes.length === count && shape[1]! > 1 && shape[2]! > 1 && (!given || given[0] === outer && given[1] === shape[2] && given[2] === shape[1])) out.push({ axis, block, layout: 'transposed' })
         if (axis === 2 && outer === 1 && scales.bytes.length === swizzledLength(R, shape[2]!)) out.push({ axis, block, layout: '128x4' })
       }
     }
@@ -142,7 +143,9 @@ export class QuantizerCheck {
     let scales = this.#scales.get(key)
     if (!scales) {
       const { bytes } = (this.output as { scales: { bytes: Uint8Array } }).scales
-      scales = this.#scalesAt ? this.#scalesAt(place) : place.layout === '128x4' ? unswizzleScales(bytes, this.#dims[1], Math.ceil(this.#dims[2] / place.block)) : bytes
+      const [, R, C] = this.#dims, [down, across] = place.axis === 2 ? [R, Math.ceil(C / place.block)] : [Math.ceil(R / place.block), C]
+      scales = this.#scalesAt ? this.#scalesAt(place) : place.layout === '128x4' ? unswizzleScales(bytes, down, across)
+        : place.layout === 'transposed' ? bytes.map((_, i) => { const at = i % (down * across); return bytes[i - at + at % across * down + Math.floor(at / across)]! }) : bytes
       this.#scales.set(key, scales)
     }
     return scales

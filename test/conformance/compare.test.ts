@@ -65,6 +65,15 @@ describe('compare', () => {
     expect(compare(tensor('F8_E4M3', [1], [0x7e], Uint8Array), tensor('F8_E4M3', [1], [0x7f], Uint8Array)).first[0]).toMatchObject({ expected: '448', actual: 'NaN', kind: 'NaN or infinity' })
   })
 
+  it('counts scales E8M0 in binades, and sees no blocks in them', () => {
+    const a = Array.from({ length: 40 * 64 }, (_, i) => 100 + i % 20), b = a.map((x, i) => i >> 6 === 7 ? x + 3 : i === 0 ? x + 1 : x)
+    const found = compare(tensor('F8_E8M0', [40, 64], a, Uint8Array), tensor('F8_E8M0', [40, 64], b, Uint8Array))
+    expect(found).toMatchObject({ mismatches: 65, kinds: { 'one ulp': 1, 'larger': 64 }, histogram: [{ upTo: 1, count: 1 }, { upTo: 4, count: 64 }] })
+    expect(found.findings.join()).toMatch(/2 of 40 rows; row 7 has 64/)
+    expect(found.findings.join()).not.toMatch(/block/)
+    expect(compare(tensor('F8_E8M0', [2], [255, 0], Uint8Array), tensor('F8_E8M0', [2], [254, 255], Uint8Array)).kinds).toMatchObject({ 'NaN or infinity': 2 })
+  })
+
   it('refuses tensors that cannot be compared', () => {
     expect(() => compare(floats([1, 2]), floats([1, 2, 3]))).toThrow(/shapes differ/)
     expect(() => compare(floats([1]), tensor('BF16', [1], [0], Uint16Array))).toThrow(/dtypes differ/)

@@ -109,6 +109,17 @@ describe('what is nearly a profile', () => {
     const swizzled = await identifyQuantizer(executor, { ...plain, output: { ...output, scales: { bytes: tiles, shape: [tiles.length] } } })
     expect(swizzled.explanations.map(e => `${e.candidate.profile} ${e.candidate.layout}`)).toEqual(['torchao-nvfp4 128x4'])
   })
+  it('scales stored transposed, along either axis, of a whole tensor and of a sample', async () => {
+    for (const [rows, columns] of [[96, 160], [320, 512]] as const) for (const axis of [0, 1] as const) {
+      const x = numbers(rows, columns, 12, true), dump = dumpOf(oracle('torchao-rceil', 'e4m3', x, [rows, columns], axis), [rows, columns], x, 'e4m3'), output = dump.output as Extract<QuantizerDump['output'], { kind: 'codes' }>
+      const [down, across] = axis ? [rows, columns / 32] : [rows / 32, columns], { bytes } = output.scales!
+      expect(bytes.length).toBe(down * across)
+      const turned = Uint8Array.from(bytes, (_, i) => bytes[i % down * across + Math.floor(i / down)]!)
+      const found = await identifyQuantizer(executor, { ...dump, output: { ...output, scales: { bytes: turned, shape: [across, down] } } })
+      expect(found.explanations.map(e => `${e.candidate.profile} ${e.candidate.axis} ${e.candidate.layout}`)).toContain(`torchao-rceil ${axis + 1} transposed`)
+      expect(found.explanations.every(e => e.candidate.layout === 'transposed')).toBe(true)
+    }
+  })
   it('mutants are not explained; the counterexample is where they were changed', async () => {
     const big = numbers(320, 512, 9, true), want = oracle('torchao-rceil', 'e4m3', big, [320, 512], 1)
     for (const [what, index] of [['code', 100 * 512 + 77], ['scale', 200 * 16 + 3]] as const) {
