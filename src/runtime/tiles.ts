@@ -22,6 +22,8 @@ const SAMPLE = 1e6
 /** Samples of a tile that tell the rate of first code, and rounds after the last tile has left it. */
 const BEFORE = 9, AFTER = 8
 const LIMIT_MS = 100
+/** Where the first code was replaced before it could be timed, no tile leaves its first rate: then this long without a gain is the end. */
+const STILL_MS = 10, GAIN = 1.3
 
 /** A bare instance for one module's tiles. */
 function bare(module: WebAssembly.Module, arena: Arena): TileExports {
@@ -45,7 +47,8 @@ export function tileName(module: WebAssembly.Module, index: number, shared: bool
 
 /**
  * Index of the fastest tile; 0 (right for any engine) where there is no usable clock. Engines start with quick code, about equally slow for every tile, and
- * replace it after some use by better code, compiled aside. So tiles are timed in turn until all have left the first rate: 5 to 10 ms on an idle machine.
+ * replace it after some use by better code, compiled aside. So tiles are timed in turn until all have left the first rate, or none gains any more: 5 to 15 ms on an
+ * idle machine.
  * A prompt engine has better code from the second call on.
  */
 function fastestTile(module: TileExports, prompt: boolean): number {
@@ -53,8 +56,8 @@ function fastestTile(module: TileExports, prompt: boolean): number {
   for (let i = 0, shape; (shape = module.gemm_tile_shape(i)); i++) tiles.push({ flop: 2 * (shape >> 8) * (shape & 255) * KC, rates: [], best: 0 })
   if (prompt) for (let i = 0; i < 2 * tiles.length; i++) module.gemm_tile_time(i % tiles.length, KC, 2)
   const start = performance.now()
-  let now = start
-  for (let after = 0; after < AFTER && now - start < LIMIT_MS;) {
+  let now = start, gained = start
+  for (let after = 0; after < AFTER && now - start < LIMIT_MS && now - gained < STILL_MS;) {
     for (const [index, tile] of tiles.entries()) {
       const repeats = Math.ceil(SAMPLE / tile.flop)
       const begin = performance.now()
@@ -62,6 +65,7 @@ function fastestTile(module: TileExports, prompt: boolean): number {
       now = performance.now()
       if (now <= begin) return 0
       const rate = tile.flop * repeats / (now - begin)
+      if (rate > GAIN * tile.best) gained = now
       tile.best = Math.max(tile.best, rate)
       if (tile.rates.length < BEFORE) tile.rates.push(rate)
     }
