@@ -4,6 +4,7 @@
 // Four columns at a time, each lane an output, so rows of B are transposed four by four on the way.
 import { fma } from './fma'
 import { loadPart, storePart } from './lanes'
+import { scratch } from './scratch'
 
 /** How an output is summed: chosen where code is made. */
 class Fused {}
@@ -23,6 +24,9 @@ function step<Sum>(acc: v128, a: v128, b: v128): v128 {
   return acc
 }
 
+/** The first n of four, 1..4. */
+function some(x: usize, n: i32): v128 { return n == 4 ? v128.load(x) : loadPart(x, n) }
+
 /** c[i][j .. j + 3] from `start` or +0; b0..b3: rows of B. */
 // @ts-ignore: decorator
 @inline
@@ -32,22 +36,20 @@ function chain<Sum>(start: v128, a: usize, b0: usize, b1: usize, b2: usize, b3: 
     low = f64x2.promote_low_f32x4(start)
     high = f64x2.promote_low_f32x4(v128.shuffle<i64>(start, start, 1, 1))
   }
-  const whole = <usize>(K & ~3) << 2
-  let k: usize = 0
-  for (; k < whole; k += 16) {
-    const x0 = v128.load(b0 + k), x1 = v128.load(b1 + k), x2 = v128.load(b2 + k), x3 = v128.load(b3 + k)
+  for (let k = 0; k < K; k += 4) {
+    const n = min(4, K - k)
+    const x0 = some(b0, n), x1 = some(b1, n), x2 = some(b2, n), x3 = some(b3, n)
     const p = v128.shuffle<i32>(x0, x1, 0, 4, 1, 5), q = v128.shuffle<i32>(x2, x3, 0, 4, 1, 5), r = v128.shuffle<i32>(x0, x1, 2, 6, 3, 7), s = v128.shuffle<i32>(x2, x3, 2, 6, 3, 7)
-    acc = step<Sum>(acc, v128.load32_splat(a + k), v128.shuffle<i64>(p, q, 0, 2))
-    acc = step<Sum>(acc, v128.load32_splat(a + k, 4), v128.shuffle<i64>(p, q, 1, 3))
-    acc = step<Sum>(acc, v128.load32_splat(a + k, 8), v128.shuffle<i64>(r, s, 0, 2))
-    acc = step<Sum>(acc, v128.load32_splat(a + k, 12), v128.shuffle<i64>(r, s, 1, 3))
-  }
-  for (const end = <usize>K << 2; k < end; k += 4) {
-    let b = v128.load32_zero(b0 + k)
-    b = v128.load_lane<f32>(b1 + k, b, 1)
-    b = v128.load_lane<f32>(b2 + k, b, 2)
-    b = v128.load_lane<f32>(b3 + k, b, 3)
-    acc = step<Sum>(acc, v128.load32_splat(a + k), b)
+    v128.store(scratch, v128.shuffle<i64>(p, q, 0, 2))
+    v128.store(scratch, v128.shuffle<i64>(p, q, 1, 3), 16)
+    v128.store(scratch, v128.shuffle<i64>(r, s, 0, 2), 32)
+    v128.store(scratch, v128.shuffle<i64>(r, s, 1, 3), 48)
+    const end = a + (<usize>n << 2)
+    for (let at = scratch; a != end; a += 4, at += 16) acc = step<Sum>(acc, v128.load32_splat(a), v128.load(at))
+    b0 += 16
+    b1 += 16
+    b2 += 16
+    b3 += 16
   }
   return idof<Sum>() == idof<Fused>() ? acc : v128.shuffle<i64>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2)
 }
@@ -61,7 +63,7 @@ function product<Sum>(c: usize, a: usize, b: usize, stride: i32, N: i32, K: i32,
     for (let j = 0; j < N; j += 4) {
       const to = c + (<usize>(i * N + j) << 2), y = b + <usize>j * row, n = min(4, N - j)
       let start = i32x4.splat(0)
-      if (accumulate) start = n == 4 ? v128.load(to) : loadPart(to, n)
+      if (accumulate) start = some(to, n)
       const sum = chain<Sum>(start, x, y, min(y + row, last), min(y + 2 * row, last), min(y + 3 * row, last), K) // beyond the last row of B: that one again
       if (n == 4) v128.store(to, sum)
       else storePart(to, sum, n)

@@ -137,8 +137,6 @@ function decode_rows(row: i32, k0: i32, kind: i32): v128 {
 }
 
 /** Where the codes of row + i from k0 on are; of a short last step, completed with zeros. */
-// @ts-ignore: decorator
-@inline
 function codes_of(row: i32, i: i32, k0: i32): usize {
   row += i
   if (row >= rowCount) return ZEROS
@@ -151,8 +149,6 @@ function codes_of(row: i32, i: i32, k0: i32): usize {
 }
 
 /** The scale bytes of a row from k0 on, four or two; zeros beyond the last. */
-// @ts-ignore: decorator
-@inline
 function scales_of(row: i32, k0: i32): u32 {
   if (row >= rowCount) return 0
   const blocks = (length + blockSize - 1) / blockSize, first = blockSize == 16 ? k0 >> 4 : k0 >> 5

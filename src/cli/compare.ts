@@ -7,7 +7,8 @@ import { parse, wholeNumber } from './arguments.ts'
 
 export const help = `usage: blockscale compare EXPECTED ACTUAL [options]
 
-Compares two tensors bit for bit: FILE.npy, FILE.safetensors:NAME, or FILE.safetensors with a single tensor.
+Compares two tensors bit for bit: FILE.npy, FILE.safetensors:NAME, or FILE.safetensors with a single tensor. Codes stored as U8, U16 or U32 are taken for the
+other's dtype.
 Says how many elements differ, by how many units in the last place, which come first, and where they gather. Exit code 0: equal, 1: not.
 
   --block N       elements per block along the last axis (default 32)

@@ -140,7 +140,7 @@ function describeQuantizers({ elements, tried, explanations, near, shares }: Qua
 function describeProducts({ outputs, tried, explanations, near: nearest, distance }: ProductFindings): string {
   const line = ({ candidate: c }: ProductVerdict) => [c.accumulate, c.operands, ...c.scales ? [`scales ${c.scales}`] : [], c.order, ...c.c ? [`C ${c.c}`] : [], `output ${c.epilogue}`].join('; ')
   const sure = ({ candidate: c }: ProductVerdict) => c.same.length ? `    ${c.same.length > 1 ? `the same arithmetic: ${c.same.join(', ')}; ` : ''}confidence of the model: ${c.confidence}: ${c.source}` : `    ${c.source} (by definition)`
-  const checked = [...explanations, ...nearest][0]?.checked ?? 0, near = nearest.filter(v => v.explained > 0)
+  const checked = [...explanations, ...nearest][0]?.checked ?? 0, near = nearest.filter(v => v.explained > (distance?.findings.length ? 0.01 * v.checked : 0)) // else by chance
   return `${[
     `${outputs} outputs; ${tried} candidates tried on a sample, the best checked on ${checked === outputs ? 'all' : `${checked} outputs (--all checks every one)`}`,
     ...explanations.length ? ['explained, every bit, by:', ...explanations.slice(0, LISTED).flatMap(v => [`  ${line(v)}`, sure(v)])] : ['no candidate explains every bit'],

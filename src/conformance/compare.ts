@@ -13,8 +13,10 @@ const floatFormats: Partial<Record<Dtype, FormatName>> = { F16: 'fp16', BF16: 'b
 /** What kind of difference a mismatch is. */
 export type Kind = 'zero sign' | 'NaN payload' | 'NaN or infinity' | 'subnormal' | 'one ulp' | 'larger'
 
+/** An element that differs: where, as values and as codes, and by how many units in the last place (NaN where there is no distance). */
 export interface Mismatch { readonly index: number, readonly coordinates: readonly number[], readonly expected: string, readonly actual: string, readonly expectedCode: number | bigint, readonly actualCode: number | bigint, readonly ulps: number, readonly kind: Kind }
 
+/** How two tensors differ. */
 export interface Comparison {
   readonly dtype: Dtype
   readonly shape: readonly number[]
@@ -31,6 +33,7 @@ export interface Comparison {
   readonly findings: readonly string[]
 }
 
+/** What to look at. */
 export interface CompareOptions {
   /** Elements per block along the last axis (default 32). */
   readonly block?: number
@@ -76,14 +79,24 @@ function smallestNormal(dtype: Dtype): number {
   return format && format.kind === 'float' ? 2 ** (1 - format.bias) : 0
 }
 
-/** Compare two tensors of one dtype and shape. Throws UsageError if these differ, or for 64-bit dtypes (convert them first). */
+/** The dtype of both: the same, or one's where the other has codes of that size as plain U8, U16 or U32, as numpy writes FP8, E8M0 and bf16. */
+function commonDtype(a: Dtype, b: Dtype): Dtype | null {
+  if (a === b) return a
+  if (dtypeBits[a] !== dtypeBits[b]) return null
+  return a.startsWith('U') ? b : b.startsWith('U') ? a : null
+}
+
+/**
+ * Compare two tensors of one dtype and shape; codes stored as U8, U16 or U32 are taken for the other's dtype. Throws UsageError if dtypes or shapes differ, or for 64-bit
+ * dtypes (convert them first).
+ */
 export function compare(expected: RawTensor, actual: RawTensor, { block = 32, first: keep = 10, nan = 'any' }: CompareOptions = {}): Comparison {
-  const { dtype, shape } = expected
-  if (actual.dtype !== dtype) throw new UsageError(`dtypes differ: expected ${dtype}, actual ${actual.dtype}`)
+  const { shape } = expected, dtype = commonDtype(expected.dtype, actual.dtype)
+  if (!dtype) throw new UsageError(`dtypes differ: expected ${expected.dtype}, actual ${actual.dtype}`)
   if (actual.shape.join() !== shape.join()) throw new UsageError(`shapes differ: expected [${shape}], actual [${actual.shape}]`)
   if (dtypeBits[dtype] === 64) throw new UsageError(`dtype ${dtype}: 64-bit tensors cannot be compared, convert them to 32 bits`)
   if (!Number.isInteger(block) || block < 1) throw new UsageError(`block is ${block}, must be a positive integer`)
-  const a = codesOf(expected), b = codesOf(actual), elements = a.length
+  const a = codesOf({ ...expected, dtype }), b = codesOf({ ...actual, dtype }), elements = a.length
   const columns = shape.at(-1) ?? 1, rowCount = columns ? elements / columns : 0, blocksPerRow = Math.ceil(columns / block)
   const normal = smallestNormal(dtype)
   const kinds: Record<Kind, number> = { 'zero sign': 0, 'NaN payload': 0, 'NaN or infinity': 0, 'subnormal': 0, 'one ulp': 0, 'larger': 0 }

@@ -9,6 +9,7 @@ import { codeBits, type MmaConfig } from '../numerics/mma.ts'
 import { mmaElement } from '../oracle/mma.ts'
 import { mmaTile } from './mma-cases.ts'
 
+/** One dot product with its result. */
 export interface Vector {
   readonly category: string
   /** Codes along k, one per entry. */
@@ -22,6 +23,7 @@ export interface Vector {
   readonly d: number
 }
 
+/** How many vectors, and which. */
 export interface VectorOptions {
   readonly count: number
   readonly seed: number

@@ -151,7 +151,7 @@ export interface MmaConfig {
 
 /** Look a model up by name. Throws UsageError for a refused name (with the reason) and for an unknown one (with the valid names). */
 export function mmaModel(name: string): MmaModel {
-  const reason = Object.hasOwn(refusedMmaModels, name) ? refusedMmaModels[name] : undefined
+  const known = [name, name.split('-')[0]!].find(n => Object.hasOwn(refusedMmaModels, n)), reason = known && refusedMmaModels[known] // cdna4-fp8 is a cdna4
   if (reason) throw new UsageError(`MMA model ${JSON.stringify(name)} is not offered: ${reason}`)
   return lookup(mmaModels, name, 'MMA model')
 }

@@ -74,8 +74,17 @@ describe('compare', () => {
     expect(compare(tensor('F8_E8M0', [2], [255, 0], Uint8Array), tensor('F8_E8M0', [2], [254, 255], Uint8Array)).kinds).toMatchObject({ 'NaN or infinity': 2 })
   })
 
+  it('takes codes stored as plain integers for what the other tensor holds', () => {
+    const codes = tensor('U8', [2], [0x7e, 0x38], Uint8Array), fp8 = tensor('F8_E4M3', [2], [0x7d, 0x38], Uint8Array)
+    for (const [a, b] of [[codes, fp8], [fp8, codes]] as const) expect(compare(a, b)).toMatchObject({ dtype: 'F8_E4M3', mismatches: 1, kinds: { 'one ulp': 1 } })
+    expect(compare(tensor('U16', [1], [0x3f80], Uint16Array), tensor('BF16', [1], [0x3f81], Uint16Array)).first[0]).toMatchObject({ expected: '1', actual: '1.0078125' })
+    expect(compare(codes, codes)).toMatchObject({ dtype: 'U8', mismatches: 0 })
+  })
+
   it('refuses tensors that cannot be compared', () => {
     expect(() => compare(floats([1, 2]), floats([1, 2, 3]))).toThrow(/shapes differ/)
+    expect(() => compare(tensor('F16', [1], [0], Uint16Array), tensor('BF16', [1], [0], Uint16Array))).toThrow('dtypes differ: expected F16, actual BF16')
+    expect(() => compare(floats([1]), tensor('I32', [1], [0]))).toThrow('dtypes differ: expected F32, actual I32')
     expect(() => compare(floats([1]), tensor('BF16', [1], [0], Uint16Array))).toThrow(/dtypes differ/)
   })
 })

@@ -20,7 +20,7 @@ async function bundle(entry: string, conditionNames: string[]): Promise<{ code: 
 }
 
 describe('bundles', () => {
-  it.each(['build/edge.js', 'dist/web.js', 'dist/training.js', 'dist/runtime/web-worker.js'])('%s reaches nothing of node', async entry => {
+  it.each(['build/edge.js', 'dist/web.js', 'dist/training.js', 'dist/conformance.js', 'dist/runtime/web-worker.js'])('%s reaches nothing of node', async entry => {
     expect((await bundle(entry, ['import', 'default'])).imports).toEqual([])
   })
 
@@ -61,15 +61,15 @@ describe('the packed package', () => {
 
   it('has these entries, and each opens', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> }
-    expect(Object.keys(exports)).toEqual(['.', './edge', './web', './training', './kernels.wasm', './relaxed.wasm', './package.json'])
+    expect(Object.keys(exports)).toEqual(['.', './edge', './web', './training', './conformance', './kernels.wasm', './relaxed.wasm', './package.json'])
     expect(run(`
       import { createRequire } from 'node:module'
       import { readFileSync } from 'node:fs'
       import { fileURLToPath } from 'node:url'
-      for (const name of ['blockscale', 'blockscale/edge', 'blockscale/web', 'blockscale/training']) console.log(name, typeof ((await import(name)).open ?? (await import(name)).parseConfig))
+      for (const name of ['blockscale', 'blockscale/edge', 'blockscale/web', 'blockscale/training', 'blockscale/conformance']) console.log(name, typeof ((await import(name)).open ?? (await import(name)).parseConfig ?? (await import(name)).compare))
       for (const name of ['blockscale/kernels.wasm', 'blockscale/relaxed.wasm']) console.log(name, readFileSync(fileURLToPath(import.meta.resolve(name))).subarray(1, 4).toString())
       console.log(createRequire(import.meta.url)('blockscale/package.json').name)`).split('\n')).toEqual([
-      'blockscale function', 'blockscale/edge function', 'blockscale/web function', 'blockscale/training function', 'blockscale/kernels.wasm asm', 'blockscale/relaxed.wasm asm', 'blockscale',
+      'blockscale function', 'blockscale/edge function', 'blockscale/web function', 'blockscale/training function', 'blockscale/conformance function', 'blockscale/kernels.wasm asm', 'blockscale/relaxed.wasm asm', 'blockscale',
     ])
   })
 
