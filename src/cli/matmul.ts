@@ -49,7 +49,7 @@ type OperandValues = { [K in keyof typeof operandOptions]?: K extends 'packed' ?
 /** Operand `side` at `address`. Throws UsageError. */
 export function readOperand(side: 'a' | 'b', address: string, values: OperandValues): Stored {
   const format = values[`${side}-format`], scales = values[`${side}-scales`], scaled = scales !== undefined
-  return readStored(address, { format, scales, packed: values.packed, ...scaled && { scale: values.scale, scaleLayout: values['scale-layout'] } })
+  return readStored(address, { format, formatOption: `--${side}-format`, scales, packed: values.packed, ...scaled && { scale: values.scale, scaleLayout: values['scale-layout'] } })
 }
 
 /** In words: what an operand is. */

@@ -24,6 +24,8 @@ const packedDtype: Partial<Record<FormatName, Dtype>> = { e2m1: 'F4', e2m3: 'F6_
 /** What options say of a stored tensor; each replaces what the file says. */
 export interface StoredOptions {
   readonly format?: string
+  /** The option that says it, for errors (default --format). */
+  readonly formatOption?: string
   /** Address of the scales. */
   readonly scales?: string
   /** `e8m0/32`, `ue4m3/16`: type and block. */
@@ -90,7 +92,7 @@ export function readStored(address: string, options: StoredOptions = {}): Stored
     if (t.dtype === 'F32' && options.format === undefined) return { kind: 'numbers', value: numbersOf(address, t), dtype: 'F32' }
     if (options.scale !== undefined || options.scaleLayout !== undefined) throw new UsageError(`${address}: has no scales; say where they are`)
   }
-  if (named === undefined) throw new UsageError(`${address}: ${t.dtype} says no element format; say it, as --format e4m3`)
+  if (named === undefined) throw new UsageError(`${address}: ${t.dtype} says no element format; say it, as ${options.formatOption ?? '--format'} e4m3`)
   lookup(formats, named, 'format')
   const coded = { ...codesOf(address, t, named as FormatName, options.packed ?? (metadata.packing !== undefined && metadata.packing !== 'bytes')) }
   if (scalesAt === undefined) return { kind: 'codes', value: coded }

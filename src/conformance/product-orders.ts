@@ -3,15 +3,16 @@
 
 /**
  * How partial sums are added. `in turn`: ((p0 + p1) + p2) + ... The trees, each level in f32: `neighbours` (p0 + p1) + (p2 + p3), an odd one out goes up unchanged;
- * `strided` (p0 + p2) + (p1 + p3), halves folded onto each other, as warps and SIMD registers are reduced; `halved` for any number: the sum of the first half plus that of the rest.
+ * `strided` (p0 + p2) + (p1 + p3), halves folded onto each other, as warps and SIMD registers are reduced; `halved` for any number: the sum of the first half plus that of the rest. `numpy`: as numpy adds a row,
+ * halves down to 128, of which eight accumulators each take every eighth.
  */
-export type Tree = 'in turn' | 'neighbours' | 'strided' | 'halved'
+export type Tree = 'in turn' | 'neighbours' | 'strided' | 'halved' | 'numpy'
 
 /** An order of summation: steps of k taken in `order` (null: as they are), summed in parts of `part` (null: one sum), which are then added as `tree` says. */
 export interface KOrder { readonly label: string, readonly order: readonly number[] | null, readonly part: number | null, readonly tree: Tree }
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
-const words: Record<Tree, string> = { 'in turn': 'in order', 'neighbours': 'as a binary tree of neighbours', 'strided': 'as a binary tree of halves folded', 'halved': 'as a binary tree of halves' }
+const words: Record<Tree, string> = { 'in turn': 'in order', 'neighbours': 'as a binary tree of neighbours', 'strided': 'as a binary tree of halves folded', 'halved': 'as a binary tree of halves', 'numpy': 'as numpy does (eight accumulators per 128, then a binary tree)' }
 
 /** Do two trees over n parts add alike? */
 const sameTree = (n: number, tree: Tree): Tree => n <= 2 ? 'in turn' : tree === 'halved' && Number.isInteger(Math.log2(n)) ? 'neighbours' : tree
@@ -32,7 +33,7 @@ export function ordersOf(K: number, step: number, parts: boolean, single: boolea
     for (const [part, label] of lengths) out.push({ label, order: null, part, tree: 'in turn' })
     for (const part of few) if (part > 2) for (const tree of trees(Math.ceil(K / part))) out.push({ label: `in ${Math.ceil(K / part)} parts of ${part} k (split-K), added ${words[tree]}`, order: null, part, tree })
   }
-  if (single) for (const tree of new Set((['neighbours', ...Number.isInteger(Math.log2(K)) ? ['strided'] : ['halved']] as Tree[]).map(t => sameTree(K, t)))) {
+  if (single) for (const tree of new Set((['neighbours', ...Number.isInteger(Math.log2(K)) ? ['strided'] : ['halved'], ...K > 8 ? ['numpy'] : []] as Tree[]).map(t => sameTree(K, t)))) {
     if (tree !== 'in turn') out.push({ label: `pairwise: products ${words[tree].replace(/^as/, 'added as')}`, order: null, part: 1, tree })
   }
   if (K % step) return out
@@ -50,6 +51,18 @@ export function ordersOf(K: number, step: number, parts: boolean, single: boolea
 export function treeSum(parts: Float32Array[], tree: Tree): Float32Array {
   const add = (to: Float32Array, x: Float32Array) => { for (let i = 0; i < to.length; i++) to[i] = to[i]! + x[i]!; return to }
   if (tree === 'in turn') return parts.reduce(add)
+  if (tree === 'numpy') {
+    // pairwise_sum of numpy/_core/src/umath/loops_utils.h.src
+    const row = (list: Float32Array[]): Float32Array => {
+      const n = list.length
+      if (n < 8) return list.reduce(add)
+      if (n > 128) { const half = (n >> 1) - (n >> 1) % 8; return add(row(list.slice(0, half)), row(list.slice(half))) }
+      const r = list.slice(0, 8), whole = n - n % 8
+      for (let i = 8; i < whole; i++) add(r[i % 8]!, list[i]!)
+      return list.slice(whole).reduce(add, treeSum(r, 'neighbours'))
+    }
+    return row(parts)
+  }
   const level = (list: Float32Array[]): Float32Array => {
     if (list.length === 1) return list[0]!
     const half = list.length >> 1

@@ -46,6 +46,23 @@ describe('sums as CPUs and GPUs form them, written out here', () => {
       expect(told(await identify(a, b, words))).toEqual([`f32 | f32 numbers | - | pairwise: products added as a binary tree of ${name} | f32`])
     }
   })
+  it('numpy\'s pairwise sum: (a * b).sum(-1)', async () => {
+    const sum = (x: readonly number[]) => x.reduce((s, p) => fround(s + p))
+    const pairwise = (x: readonly number[]): number => {
+      if (x.length > 128) { const half = Math.floor(x.length / 16) * 8; return fround(pairwise(x.slice(0, half)) + pairwise(x.slice(half))) }
+      const eights = Math.floor(x.length / 8) * 8, r = Array.from({ length: 8 }, (_, l) => sum(x.slice(0, eights).filter((_, k) => k % 8 === l)))
+      return sum([fround(fround(fround(r[0]! + r[1]!) + fround(r[2]! + r[3]!)) + fround(fround(r[4]! + r[5]!) + fround(r[6]! + r[7]!))), ...x.slice(eights)])
+    }
+    for (const K of [100, 300, 517]) {
+      const a = numbers(M, K, 19), b = numbers(N, K, 20), words = outputs((i, j) => wordOf(pairwise(products(row(a.data, i, K), row(b.data, j, K)))))
+      expect(told(await identify(a, b, words))).toEqual(['f32 | f32 numbers | - | pairwise: products added as numpy does (eight accumulators per 128, then a binary tree) | f32'])
+    }
+    // numpy 2.4.6: x = np.float32(1) / np.arange(1, 1001, dtype=np.float32); (x * x).sum().view(np.uint32) (in order, in binary trees and exactly the sum ends in 75, 73, 73)
+    const x = { shape: [1, 1000], data: Float32Array.from({ length: 1000 }, (_, k) => 1 / (k + 1)) }
+    const one = told(await identify(x, x, Uint32Array.of(0x3fd26c74)))
+    expect(one.join()).toContain('as numpy does')
+    for (const other of [`f32 | f32 numbers | - | ${ordered} | f32`, 'exact | f32 numbers | - | any order | f32']) expect(one).not.toContain(other)
+  })
   it('C at the start of an FMA chain, or after it', async () => {
     const c = { shape: [M, N], data: Float32Array.from({ length: M * N }, (_, i) => fround(Math.sqrt(i + 2))) }
     const started = outputs((i, j) => wordOf(fusedDot(row(a.data, i, K), row(b.data, j, K), c.data[i * N + j])))
