@@ -8,13 +8,21 @@
  */
 export type Tree = 'in turn' | 'neighbours' | 'strided' | 'halved' | 'numpy'
 
+/** Partial sums in SIMD registers of `width` lanes: the registers are added to one, then its lanes. */
+export interface Registers { readonly width: number, readonly registers: 'in turn' | 'neighbours', readonly lanes: 'in turn' | 'strided' }
+
 /** An order of summation: steps of k taken in `order` (null: as they are), summed in parts of `part` (null: one sum), which are then added as `tree` says. */
-export interface KOrder { readonly label: string, readonly order: readonly number[] | null, readonly part: number | null, readonly tree: Tree }
+export interface KOrder { readonly label: string, readonly order: readonly number[] | null, readonly part: number | null, readonly tree: Tree | Registers }
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
 const words: Record<Tree, string> = { 'in turn': 'in order', 'neighbours': 'as a binary tree of neighbours', 'strided': 'as a binary tree of halves folded', 'halved': 'as a binary tree of halves', 'numpy': 'as numpy does (eight accumulators per 128, then a binary tree)' }
 
-/** Do two trees over n parts add alike? */
+/** Registers that hold n accumulators: of 4, 8 and 16 lanes, two or more. What is one tree over all n is left out. */
+const registersOf = (n: number): Registers[] => [4, 8, 16].filter(width => n >= 2 * width).flatMap(width => (['in turn', 'neighbours'] as const).filter(r => r === 'in turn' || n > 2 * width).flatMap(registers =>
+  (['in turn', 'strided'] as const).filter(lanes => lanes === 'in turn' || n > 2 * width).map(lanes => ({ width, registers, lanes }))))
+const describe = (tree: Tree | Registers, n: number): string => typeof tree === 'string' ? words[tree] : `as ${n / tree.width} registers of ${tree.width} lanes, registers ${words[tree.registers]}, then lanes ${words[tree.lanes]}`
+
+/** The one of equal trees over n parts that stands for them. */
 const sameTree = (n: number, tree: Tree): Tree => n <= 2 ? 'in turn' : tree === 'halved' && Number.isInteger(Math.log2(n)) ? 'neighbours' : tree
 
 /**
@@ -42,15 +50,16 @@ export function ordersOf(K: number, step: number, parts: boolean, single: boolea
   if (parts) for (const n of [2, 4, 8, 16, 32, 64]) {
     if (steps % n || steps === n) continue
     const order = byStep(range(0, n).flatMap(i => range(0, steps / n).map(j => j * n + i)))
-    for (const tree of ['in turn', ...trees(n)] as Tree[]) out.push({ label: `by ${n} accumulators in turn (${step === 1 ? 'k' : 'step'} mod ${n}), added ${words[tree]}`, order, part: K / n, tree })
+    for (const tree of ['in turn' as const, ...trees(n), ...step === 1 ? registersOf(n) : []]) out.push({ label: `by ${n} accumulators in turn (${step === 1 ? 'k' : 'step'} mod ${n}), added ${describe(tree, n)}`, order, part: K / n, tree })
   }
   return out
 }
 
 /** The f32 sum of `parts`, which are overwritten, element by element. */
-export function treeSum(parts: Float32Array[], tree: Tree): Float32Array {
+export function treeSum(parts: Float32Array[], tree: Tree | Registers): Float32Array {
   const add = (to: Float32Array, x: Float32Array) => { for (let i = 0; i < to.length; i++) to[i] = to[i]! + x[i]!; return to }
   if (tree === 'in turn') return parts.reduce(add)
+  if (typeof tree !== 'string') return treeSum(Array.from({ length: tree.width }, (_, lane) => treeSum(parts.filter((_, i) => i % tree.width === lane), tree.registers)), tree.lanes)
   if (tree === 'numpy') {
     // pairwise_sum of numpy/_core/src/umath/loops_utils.h.src
     const row = (list: Float32Array[]): Float32Array => {
