@@ -1,16 +1,17 @@
 // Single lanes of mma-sums.ts: those that fail a condition, from E, and whole steps by the plain kernel.
 import { fdpa_full_step } from './mma-fdpa'
-import { wordExp, wordSig } from './mma-operand'
 import { isSpecial } from './mma-round'
-import { COLUMNS, NONE, ROWS, largest, lastBytes, pow2, topsAfter } from './mma-sums-pack'
-import { to_bits } from './mma-sums-tile'
+import { COLUMNS, END_PAIR, FIRST_PAIR, PLANES_USED, PLANE_STEP, ROWS, infoAt, largest, planeAt, pow2, topsAfter, unitsAt } from './mma-sums-pack'
+import { INTEGER_TILE, TILE, mark_cut, tile_bits, to_bits } from './mma-sums-tile'
 
 /** The operands as mma_decode left them, their sizes, and the unit: set_operands. */
 let wordsA: usize = 0, flagsA: usize = 0, wordsB: usize = 0, flagsB: usize = 0
+let inIntegers: bool = false
 let rowsA: i32 = 0, rowsB: i32 = 0, rowStride: i32 = 0, stepLength: i32 = 0, pointBits: i32 = 0, fractionBits: i32 = 0, floorExp: i32 = 0
 
 /** What the functions of this file work on, until the next call. */
-export function set_operands(a: usize, a_flags: usize, b: usize, b_flags: usize, M: i32, N: i32, stride: i32, step: i32, point: i32, fraction: i32, floor: i32): void {
+export function set_operands(a: usize, a_flags: usize, b: usize, b_flags: usize, M: i32, N: i32, stride: i32, step: i32, point: i32, fraction: i32, floor: i32, integers: bool): void {
+  inIntegers = integers
   wordsA = a; flagsA = a_flags; wordsB = b; flagsB = b_flags
   rowsA = M; rowsB = N; rowStride = stride; stepLength = step; pointBits = point; fractionBits = fraction; floorExp = floor
 }
@@ -31,31 +32,66 @@ export function plain(from: usize, to: usize, row: i32, column: i32, s: i32): bo
   return special
 }
 
-/** Does some k have last bits, of a in any row and of b in any column, whose product is below 2^cut? a, b: a panel's least last bits. */
-export function any_below(a: usize, b: usize, cut: i32): bool {
-  const limit = i16x8.splat(<i16>cut), end = a + lastBytes(stepLength)
-  let any = i16x8.splat(0)
-  do {
-    any = v128.or(any, i16x8.lt_s(i16x8.add(v128.load(a), v128.load(b)), limit))
-    a += 16
-    b += 16
-  } while (a != end)
-  return v128.any_true(any)
+/** The k, a bit each, at which some row and some column have last bits that are together below 2^cut. a, b: least last bits of the panels. */
+export function ks_below(a: usize, b: usize, cut: i32): u32 {
+  const limit = i16x8.splat(<i16>cut)
+  let any = i16x8.lt_s(i16x8.add(v128.load(a), v128.load(b)), limit), next = i16x8.splat(0)
+  if (stepLength <= 8) return i8x16.bitmask(i8x16.narrow_i16x8_s(any, next))
+  next = i16x8.lt_s(i16x8.add(v128.load(a, 16), v128.load(b, 16)), limit)
+  const bits = <u32>i8x16.bitmask(i8x16.narrow_i16x8_s(any, next))
+  if (stepLength == 16) return bits
+  any = i16x8.lt_s(i16x8.add(v128.load(a, 32), v128.load(b, 32)), limit)
+  next = i16x8.lt_s(i16x8.add(v128.load(a, 48), v128.load(b, 48)), limit)
+  return bits | <u32>i8x16.bitmask(i8x16.narrow_i16x8_s(any, next)) << 16
 }
 
-/** The lanes with a product whose last bit is below 2^cut, a bit each. least: a panel's least last bits; last: those of its rows. */
-export function lanes_below(leastA: usize, leastB: usize, lastA: usize, lastB: usize, cut: i32): u64 {
-  const limit = i16x8.splat(<i16>cut), row = lastBytes(stepLength)
-  let lanes: u64 = 0
-  for (let p: usize = 0; p < row; p += 16) {
-    for (let bits = i16x8.bitmask(i16x8.lt_s(i16x8.add(v128.load(leastA + p), v128.load(leastB + p)), limit)); bits; bits &= bits - 1) {
-      const k = p + (<usize>ctz(bits) << 1), least = <i32>load<i16>(leastB + k)
-      for (let r = 0; r < ROWS; r++) {
-        const rest = cut - <i32>load<i16>(lastA + <usize>r * row + k)
-        if (least >= rest) continue
-        for (let j = 0; j < COLUMNS; j++) lanes |= <u64>(<i32>load<i16>(lastB + <usize>j * row + k) < rest) << (r * COLUMNS + j)
+/** Element k of row r of a panel of `width`. */
+function value(panel: usize, cold: usize, width: i32, r: i32, k: i32): f64 {
+  if (!inIntegers) return load<f64>(panel + (<usize>(k * width + r) << 3))
+  const at = (<usize>((k >> 1) * width + r) << 2) + (<usize>(k & 1) << 1), unit = load<f64>(panel + unitsAt(width, stepLength, true) + (<usize>r << 3))
+  const n = <i32>load<i16>(panel + at), planes = load<i32>(panel + infoAt(width, stepLength, true), PLANES_USED)
+  if (n || planes == 1) return <f64>n * unit
+  let sum: f64 = 0
+  for (let i = 1; i < planes; i++) sum += <f64>load<i16>(cold + planeAt(width, stepLength, i) + at) * (unit * pow2(-PLANE_STEP * i))
+  return sum
+}
+
+/** Elements k of the rows of a panel of `width`, to[width]. */
+// @ts-ignore: decorator
+@inline
+function values(to: usize, panel: usize, cold: usize, width: i32, k: i32): void {
+  const rows = <usize>width << 3
+  if (!inIntegers) {
+    for (let p: usize = 0; p < rows; p += 16) v128.store(to + p, v128.load(panel + <usize>k * rows + p))
+    return
+  }
+  const pair = k >> 1, upper = (k & 1) << 4 ^ 16, units = panel + unitsAt(width, stepLength, true), info = panel + infoAt(width, stepLength, true)
+  for (let i = 0; i < load<i32>(info, PLANES_USED); i++) {
+    if (i && (pair < <i32>load<u8>(info + i - 1, FIRST_PAIR) || pair >= <i32>load<u8>(info + i - 1, END_PAIR))) continue
+    const weight = f64x2.splat(pow2(-PLANE_STEP * i)), from = (i ? cold + planeAt(width, stepLength, i) : panel) + (<usize>(pair * width) << 2)
+    for (let p: usize = 0; p < rows; p += 32) {
+      const n = i32x4.shr_s(i32x4.shl(v128.load(from + (p >> 1)), upper), 16)
+      let x = f64x2.mul(f64x2.convert_low_i32x4_s(n), v128.load(units + p)), y = f64x2.mul(f64x2.convert_low_i32x4_s(v128.shuffle<i32>(n, n, 2, 3, 0, 1)), v128.load(units + p, 16))
+      if (i) { // in one plane alone it is not 0
+        x = f64x2.add(v128.load(to + p), f64x2.mul(x, weight))
+        y = f64x2.add(v128.load(to + p, 16), f64x2.mul(y, weight))
       }
+      v128.store(to + p, x)
+      v128.store(to + p, y, 16)
     }
+  }
+}
+
+/** The lanes, a bit each, with a product to cut at one of the k of ks_below. from: the accumulators; masks: 512 bytes, and 160 more, to work in. */
+export function lanes_to_cut(ks: u32, from: usize, pa: usize, pb: usize, coldA: usize, coldB: usize, masks: usize): u64 {
+  const fa = pa + unitsAt(ROWS, stepLength, inIntegers), fb = pb + unitsAt(COLUMNS, stepLength, inIntegers), columns = masks + TILE, rows = columns + 128
+  let lanes: u64 = 0
+  for (; ks; ks &= ks - 1) {
+    const k = <i32>ctz(ks)
+    values(rows, pa, coldA, ROWS, k)
+    values(columns, pb, coldB, COLUMNS, k)
+    mark_cut(rows, columns, fa, fb, from, masks, pow2(-fractionBits))
+    lanes |= tile_bits(masks)
   }
   return lanes
 }
@@ -63,30 +99,39 @@ export function lanes_below(leastA: usize, leastB: usize, lastA: usize, lastB: u
 /** floor(log2 |x|) of a normal f64. */
 // @ts-ignore: decorator
 @inline
-export function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 1023 }
+function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 1023 }
 
 /**
- * Lanes of a step again, from E. from, to: the tile's accumulators before and after; sums: f64, or i32 in units (`integers`); row, column: of the tile; fa, fb:
- * units of the panels; lastA, lastB: last bits; low: a bound on those of all products. Returns whether a result is Inf.
+ * Lanes of a step again, from E; products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took them, i32 (`integers`), f64 (`values`) or both; low: a bound on the last bits of all products; row, column: of the tile. Returns whether a result is Inf.
  */
-export function repair(lanes: u64, from: usize, to: usize, sums: usize, integers: bool, fa: usize, fb: usize, lastA: usize, lastB: usize, low: i32,
-  row: i32, column: i32, s: i32): bool {
-  const last = lastBytes(stepLength), k = s * stepLength
+export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize, integers: bool, values: bool, pa: usize, pb: usize, coldA: usize, coldB: usize, low: i32, row: i32, column: i32, s: i32): bool {
+  const fa = pa + unitsAt(ROWS, stepLength, inIntegers), fb = pb + unitsAt(COLUMNS, stepLength, inIntegers)
   let special = false
   for (; lanes; lanes &= lanes - 1) {
     const at = <i32>ctz(lanes), r = at / COLUMNS, j = at % COLUMNS, lane = <usize>at << 3
-    const ua = fa + (<usize>r << 3), ub = fb + (<usize>j << 3), la = lastA + <usize>r * last, lb = lastB + <usize>j * last
+    const ua = fa + (<usize>r << 3), ub = fb + (<usize>j << 3)
     const high = load<f64>(ua + topsAfter(ROWS)) * load<f64>(ub + topsAfter(COLUMNS))
     const c = load<f64>(from + lane)
-    const x = wordsA + (<usize>((row + r) * rowStride + k) << 2), y = wordsB + (<usize>((column + j) * rowStride + k) << 2)
     let E = c == 0 ? i32.MIN_VALUE : max(log2(c), -126)
-    if (abs(c) < high) E = max(E, top_exponent(x, y, stepLength))
+    if (abs(c) < high) E = max(E, top_exponent(row + r, column + j, s))
     if (E < -1000) continue // all terms are zeros
-    const cut = E - fractionBits, unit = pow2(cut)
-    let sum = integers ? <f64>load<i32>(sums + (lane >> 1)) * load<f64>(ub) * load<f64>(ua) : load<f64>(sums + lane)
+    const cut = E - fractionBits, unit = pow2(cut), scale = pow2(-cut)
+    let sum: f64 = values ? load<f64>(sums + INTEGER_TILE + lane) : 0
+    if (integers) sum += <f64>load<i32>(sums + (lane >> 1)) * load<f64>(ub) * load<f64>(ua)
     // Beyond 45 binades sums of 32 products need not be exact in f64 before they are cut.
-    sum = cut_sum(sum, x, y, la, lb, last, cut, high > pow2(low + 45))
-    const d = reinterpret<f64>(reinterpret<u64>(trunc(c * pow2(-cut)) * unit + sum) & 0xffffffffe0000000)
+    if (high > pow2(low + 45)) {
+      sum = 0
+      for (let k = 0; k < stepLength; k++) {
+        const p = value(pa, coldA, ROWS, r, k) * value(pb, coldB, COLUMNS, j, k)
+        sum += trunc(p * scale) * unit
+      }
+    } else {
+      for (let rest = ks; rest; rest &= rest - 1) {
+        const k = <i32>ctz(rest), p = value(pa, coldA, ROWS, r, k) * value(pb, coldB, COLUMNS, j, k)
+        sum += trunc(p * scale) * unit - p
+      }
+    }
+    const d = reinterpret<f64>(reinterpret<u64>(trunc(c * scale) * unit + sum) & 0xffffffffe0000000)
     if (abs(d) >= pow2(128)) {
       special = true
       store<f64>(to + lane, copysign<f64>(Infinity, d))
@@ -97,9 +142,10 @@ export function repair(lanes: u64, from: usize, to: usize, sums: usize, integers
 
 const HIGH_HALVES = memory.data<i32>([-0x10000, -0x10000, -0x10000, -0x10000])
 
-/** Largest exponent of the products of two rows of words. */
-function top_exponent(a: usize, b: usize, step: i32): i32 {
-  const mask = v128.load(HIGH_HALVES), end = a + (<usize>step << 2)
+/** Largest exponent of the products of step s of row i of A and row j of B. */
+function top_exponent(i: i32, j: i32, s: i32): i32 {
+  let a = wordsA + (<usize>(i * rowStride + s * stepLength) << 2), b = wordsB + (<usize>(j * rowStride + s * stepLength) << 2)
+  const mask = v128.load(HIGH_HALVES), end = a + (<usize>stepLength << 2)
   let top = i32x4.splat(i32.MIN_VALUE)
   do {
     top = i32x4.max_s(top, i32x4.add(v128.and(v128.load(a), mask), v128.and(v128.load(b), mask)))
@@ -107,18 +153,4 @@ function top_exponent(a: usize, b: usize, step: i32): i32 {
     b += 16
   } while (a != end)
   return largest(top) >> 16
-}
-
-/** `sum` of the products of two rows of words, each cut toward zero at 2^cut; from nothing if `all`, else only those change that lose bits. la, lb: their last bits. */
-function cut_sum(sum: f64, a: usize, b: usize, la: usize, lb: usize, last: usize, cut: i32, all: bool): f64 {
-  const limit = i16x8.splat(all ? <i16>(NONE >> 1) : <i16>cut), scale = pow2(-cut), unit = pow2(cut)
-  if (all) sum = 0
-  for (let p: usize = 0; p < last; p += 16) {
-    for (let bits = i16x8.bitmask(i16x8.lt_s(i16x8.add(v128.load(la + p), v128.load(lb + p)), limit)); bits; bits &= bits - 1) {
-      const k = (p << 1) + (<usize>ctz(bits) << 2), x = load<i32>(a + k), y = load<i32>(b + k)
-      const product = <f64>(wordSig(x) * wordSig(y)) * pow2(wordExp(x) + wordExp(y) - pointBits), kept = trunc(product * scale) * unit
-      sum += all ? kept : kept - product
-    }
-  }
-  return sum
 }

@@ -2,18 +2,20 @@
 import { COLUMNS, ROWS, topsAfter } from './mma-sums-pack'
 import { isSpecial, nanBits } from './mma-round'
 
-/** Bytes of a tile of f64. */
-export const TILE: usize = 512
+/** Bytes of a tile of f64, and of i32. */
+export const TILE: usize = 512, INTEGER_TILE: usize = 256
 
-/** Masks and constants, two lanes each: the 24 leading bits of an f64; its sign; 1.5 2^52, which as an integer plus n is, as an f64, 1.5 2^52 + n. */
+/** Masks and constants, two lanes each: the 24 leading bits of an f64; its sign; all but that; its exponent; 1.5 2^52, which as an integer plus n is, as an f64, 1.5 2^52 + n. */
 const KEEP = memory.data<i64>([-0x20000000, -0x20000000])
 const SIGN = memory.data<u64>([0x8000000000000000, 0x8000000000000000])
+const MAGNITUDE = memory.data<u64>([0x7fffffffffffffff, 0x7fffffffffffffff])
+const EXPONENT = memory.data<u64>([0x7ff0000000000000, 0x7ff0000000000000])
 const MAGIC = memory.data<f64>([6755399441055744, 6755399441055744])
 
 /** c, if it is a multiple of what `magic` is 1.5 2^52 times (and |c| below 2^51 times that): else the nearest multiple. */
 // @ts-ignore: decorator
 @inline
-function rounded(c: v128, magic: v128): v128 { return f64x2.sub(f64x2.add(c, magic), magic) }
+export function rounded(c: v128, magic: v128): v128 { return f64x2.sub(f64x2.add(c, magic), magic) }
 /** The four sums at p in units of columns (at fb) and row. */
 // @ts-ignore: decorator
 @inline
@@ -23,34 +25,36 @@ function low_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f6
 function high_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f64x2.mul(f64x2.mul(f64x2.sub(i64x2.add(i64x2.extend_high_i32x4_s(n), magic), magic), v128.load(fb, 16)), unit) }
 
 /**
- * to = RZ(from + sums), for sums in f64, or in integers of the units of rows and columns (fa, fb). At `told`: 32 bytes, not all 0 if some of `from` is not a multiple of
+ * to = RZ(from + sums), for sums i32 in the units of rows and columns (fa, fb), T i32; f64, behind them, T f64; or both added, T i64. At `told`: 32 bytes, not all 0 if some of `from` is not a multiple of
  * its 2^(H - F); 32 of the largest |from|. `cut`: 2^-F.
  */
-export function finish<T>(sums: usize, fa: usize, fb: usize, from: usize, to: usize, told: usize, cut: f64): void {
-  const keep = v128.load(KEEP), magic = v128.load(MAGIC)
+export function finish<T>(integers: usize, fa: usize, fb: usize, from: usize, to: usize, told: usize, cut: f64): void {
+  const keep = v128.load(KEEP), magic = v128.load(MAGIC), magnitude = v128.load(MAGNITUDE)
+  let sums = integers + INTEGER_TILE
   let any0 = f64x2.splat(0), any1 = any0, most0 = any0, most1 = any0
   for (let r = 0; r < ROWS; r++) {
     const unit = f64x2.splat(load<f64>(fa)), top = f64x2.splat(load<f64>(fa + topsAfter(ROWS)) * (6755399441055744 * cut))
     const end = to + 128
     do {
       const c0 = v128.load(from), c1 = v128.load(from, 16)
-      let s0: v128, s1: v128
-      if (isInteger<T>()) {
-        const n = v128.load(sums)
-        s0 = low_sums(n, magic, fb, unit)
-        s1 = high_sums(n, magic, fb, unit)
-        sums += 16
-      } else {
-        s0 = v128.load(sums)
-        s1 = v128.load(sums, 16)
+      let x0 = c0, x1 = c1
+      if (sizeof<T>() == 8) { // f64, or both
+        x0 = f64x2.add(x0, v128.load(sums))
+        x1 = f64x2.add(x1, v128.load(sums, 16))
         sums += 32
       }
-      const d0 = v128.and(f64x2.add(c0, s0), keep), d1 = v128.and(f64x2.add(c1, s1), keep)
+      if (isInteger<T>()) {
+        const n = v128.load(integers)
+        x0 = f64x2.add(x0, low_sums(n, magic, fb, unit))
+        x1 = f64x2.add(x1, high_sums(n, magic, fb, unit))
+        integers += 16
+      }
+      const d0 = v128.and(x0, keep), d1 = v128.and(x1, keep)
       const m0 = f64x2.mul(v128.load(fb + topsAfter(COLUMNS)), top), m1 = f64x2.mul(v128.load(fb + topsAfter(COLUMNS), 16), top)
       any0 = v128.or(any0, f64x2.ne(c0, rounded(c0, m0)))
       any1 = v128.or(any1, f64x2.ne(c1, rounded(c1, m1)))
-      most0 = f64x2.pmax(most0, f64x2.abs(c0))
-      most1 = f64x2.pmax(most1, f64x2.abs(c1))
+      most0 = f64x2.pmax(most0, v128.and(c0, magnitude))
+      most1 = f64x2.pmax(most1, v128.and(c1, magnitude))
       v128.store(to, d0)
       v128.store(to, d1, 16)
       from += 32
@@ -67,24 +71,25 @@ export function finish<T>(sums: usize, fa: usize, fb: usize, from: usize, to: us
 }
 
 /** The lanes, a bit each, of whose `from` finish tells, unless RZ(from + sums) is the same with 2^(H - F) less of it. `masks`: 512 bytes to work in. */
-export function lanes_in_doubt<T>(sums: usize, fa: usize, fb: usize, from: usize, masks: usize, cut: f64): u64 {
+export function lanes_in_doubt<T>(integers: usize, fa: usize, fb: usize, from: usize, masks: usize, cut: f64): u64 {
   const keep = v128.load(KEEP), sign = v128.load(SIGN), magic = v128.load(MAGIC), ulp = f64x2.splat(cut), many = f64x2.splat(6755399441055744 * cut)
+  let sums = integers + INTEGER_TILE
   for (let lane: usize = 0; lane < 64; lane += 4) {
     const ua = fa + (lane >> 1 & 24), ub = fb + ((lane & 15) << 3)
     const unit = f64x2.splat(load<f64>(ua)), top = f64x2.splat(load<f64>(ua + topsAfter(ROWS)))
     const c0 = v128.load(from), c1 = v128.load(from, 16)
-    let s0: v128, s1: v128
-    if (isInteger<T>()) {
-      const n = v128.load(sums)
-      s0 = low_sums(n, magic, ub, unit)
-      s1 = high_sums(n, magic, ub, unit)
-      sums += 16
-    } else {
-      s0 = v128.load(sums)
-      s1 = v128.load(sums, 16)
+    let x0 = c0, x1 = c1
+    if (sizeof<T>() == 8) { // f64, or both
+      x0 = f64x2.add(x0, v128.load(sums))
+      x1 = f64x2.add(x1, v128.load(sums, 16))
       sums += 32
     }
-    const x0 = f64x2.add(c0, s0), x1 = f64x2.add(c1, s1)
+    if (isInteger<T>()) {
+      const n = v128.load(integers)
+      x0 = f64x2.add(x0, low_sums(n, magic, ub, unit))
+      x1 = f64x2.add(x1, high_sums(n, magic, ub, unit))
+      integers += 16
+    }
     const t0 = f64x2.mul(v128.load(ub + topsAfter(COLUMNS)), top), t1 = f64x2.mul(v128.load(ub + topsAfter(COLUMNS), 16), top)
     const y0 = f64x2.sub(x0, v128.or(v128.and(c0, sign), f64x2.mul(t0, ulp))), y1 = f64x2.sub(x1, v128.or(v128.and(c1, sign), f64x2.mul(t1, ulp)))
     const f0 = v128.and(f64x2.ne(c0, rounded(c0, f64x2.mul(t0, many))), f64x2.ne(v128.and(x0, keep), v128.and(y0, keep)))
@@ -94,12 +99,39 @@ export function lanes_in_doubt<T>(sums: usize, fa: usize, fb: usize, from: usize
     masks += 32
     from += 32
   }
-  masks -= TILE
-  return maskBits(masks) | maskBits(masks + 128) << 16 | maskBits(masks + 256) << 32 | maskBits(masks + 384) << 48
+  return tile_bits(masks - TILE)
 }
 
-/** sums += integers, in the units of rows and columns times `weight`. */
-export function add_scaled(integers: usize, fa: usize, fb: usize, weight: f64, sums: usize): void {
+/**
+ * For every lane a mask: is x[row] y[column] not a multiple of 2^(E - F), for E from |c| (at `from`) and H? fa, fb: units of the panels, then 2^H; cut: 2^-F.
+ */
+export function mark_cut(x: usize, y: usize, fa: usize, fb: usize, from: usize, masks: usize, cut: f64): void {
+  const exponent = v128.load(EXPONENT), many = f64x2.splat(6755399441055744 * cut)
+  for (let r = 0; r < ROWS; r++) {
+    const factor = f64x2.splat(load<f64>(x)), top = f64x2.splat(load<f64>(fa + topsAfter(ROWS)))
+    const end = masks + 128
+    do {
+      const h0 = f64x2.mul(v128.load(fb + topsAfter(COLUMNS)), top), h1 = f64x2.mul(v128.load(fb + topsAfter(COLUMNS), 16), top)
+      const m0 = f64x2.mul(f64x2.pmax(v128.and(v128.load(from), exponent), h0), many), m1 = f64x2.mul(f64x2.pmax(v128.and(v128.load(from, 16), exponent), h1), many)
+      const p0 = f64x2.mul(v128.load(y), factor), p1 = f64x2.mul(v128.load(y, 16), factor)
+      const f0 = f64x2.ne(p0, rounded(p0, m0)), f1 = f64x2.ne(p1, rounded(p1, m1))
+      v128.store(masks, f0)
+      v128.store(masks, f1, 16)
+      from += 32
+      fb += 32
+      y += 32
+      masks += 32
+    } while (masks != end)
+    fb -= 128
+    y -= 128
+    fa += 8
+    x += 8
+  }
+}
+
+/** Sums in f64 += those in integers, in the units of rows and columns times `weight`. */
+export function add_scaled(integers: usize, fa: usize, fb: usize, weight: f64): void {
+  let sums = integers + INTEGER_TILE
   const magic = v128.load(MAGIC)
   for (let r = 0; r < ROWS; r++) {
     const unit = f64x2.splat(load<f64>(fa) * weight)
@@ -125,6 +157,11 @@ function maskBits(p: usize): u64 {
   const a = v128.shuffle<i32>(v128.load(p), v128.load(p, 16), 0, 2, 4, 6), b = v128.shuffle<i32>(v128.load(p, 32), v128.load(p, 48), 0, 2, 4, 6)
   const c = v128.shuffle<i32>(v128.load(p, 64), v128.load(p, 80), 0, 2, 4, 6), d = v128.shuffle<i32>(v128.load(p, 96), v128.load(p, 112), 0, 2, 4, 6)
   return <u64><u32>i8x16.bitmask(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)))
+}
+
+/** The masks of a tile's 64 lanes as bits. */
+export function tile_bits(masks: usize): u64 {
+  return maskBits(masks) | maskBits(masks + 128) << 16 | maskBits(masks + 256) << 32 | maskBits(masks + 384) << 48
 }
 
 // ---- Between accumulators in memory, bits of f32, and tiles ----

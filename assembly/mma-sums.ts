@@ -1,20 +1,21 @@
 // Truncated fused dot-product-add (T-FDPA, ST-FDPA) at nearly the speed of a GEMM, with the bits of mma_fdpa, for units whose accumulator is f32 rounded toward zero.
 //
 // A step cuts every term toward zero at u = 2^(E - F), adds exactly, and keeps 24 bits; E is the largest exponent of c and of the products, at most that of c or H, the
-// largest exponent of the row's operand plus that of the column's. All that is cut, rarely anything, are the last bits of
-//   a product, only where the last bits of its factors are together below u,
-//   c, only where |c| < t = 2^(H - F + 23) (else its own last bit is at least 2^(E - F), as F >= 23), and then by less than 2^-23 t, toward zero.
-// Let S be the sum of the products, none of them cut, and x = c + S: RZ(x) is the result if nothing of c is cut either. If something is, the exact sum lies between x and
-// x less 2^-23 t in the direction of c, and RZ is monotone: where it gives the same for both, that is the result. This holds of the numbers rounded to f64 too,
-// since the exact sum is one (a multiple of u below 2^(F + 8) u), as are S and, if nothing is cut, c + S. RZ to 24 bits of an f64 is a mask.
+// largest exponent of the row's operand plus that of the column's. Let S be the sum of the products and x = c + S. RZ(x), a mask on an f64, is the result if nothing
+// loses bits by being cut:
+//   c does not where it is a multiple of 2^(H - F); or where its own exponent is E, since its last bit is then at least 2^(E - 23), and F >= 23;
+//   a product does not where the last bits of its factors are together at least u.
+// finish computes RZ(x) for a tile and whether its c are all multiples; they nearly always are. If not, lanes_in_doubt looks closer: what c loses is below 2^(H - F), and
+// toward zero, so that the exact sum lies between x and x less 2^(H - F) in the direction of c; and RZ is monotone: where it gives the same for both, that is the
+// result. This holds of numbers rounded to f64 too, since the exact sum is one (a multiple of u below 2^(F + 8) u), as are its parts and, if nothing is cut, x.
+// ks_below tells at which k some product of the tile may lose bits, lanes_to_cut in which lanes. What is left in doubt is computed again from E (mma-sums-repair.ts).
 //
-// S is computed in f64, or, where significands are of at most four bits (FP8, FP6, FP4 elements), in integers: see mma-sums-pack.ts. finish computes all of this, for a
-// tile, and tells which lanes fail; any_below, whether some lane of the tile may have a product to cut. Those lanes are computed again from E (mma-sums-repair.ts).
+// S is computed in f64, or, where significands are of at most four bits (FP8, FP6, FP4 elements), in integers: see mma-sums-pack.ts.
 // A step that holds an Inf or NaN, or whose magnitudes could leave the f32 range, goes through the plain kernel. The floor of E cannot show: 2^(floor - F) is below
 // 2^-149, of which every term is a multiple here. Results above the range come only from |c| >= 2^126, which cuts every product: repair sees them.
-import { COLUMNS, HIGH, LOW, PLANES_USED, PLANE_STEP, ROWS, coldBytes, hotBytes, infoAt, leastAt, planeAt, pow2, unitsAt } from './mma-sums-pack'
-import { any_below, lanes_below, log2, plain, repair, set_operands } from './mma-sums-repair'
-import { TILE, add_scaled, finish, lanes_in_doubt, load_tile, store_tile } from './mma-sums-tile'
+import { COLUMNS, END_PAIR, FIRST_PAIR, HIGH, LOW, PLANES_USED, PLANE_STEP, ROWS, coldBytes, hotBytes, infoAt, leastAt, planeAt, pow2, unitsAt } from './mma-sums-pack'
+import { ks_below, lanes_to_cut, plain, repair, set_operands } from './mma-sums-repair'
+import { INTEGER_TILE, TILE, add_scaled, finish, lanes_in_doubt, load_tile, store_tile } from './mma-sums-tile'
 import { dot_4x16, dot_f64_4x16 } from './mma-tiles'
 import { scratch } from './scratch'
 
@@ -23,8 +24,8 @@ const TALL: i32 = 16
 /** Steps done for one tile before the next: a panel of B of that length stays in the first-level cache. */
 const DEPTH: i32 = 8
 
-/** Scratch: sums, f64 or i32 of one product of planes; masks of lanes, then what finish tells; for each tile of an item two sets of accumulators (f64) and its state. */
-const SUMS_AT: usize = 0, INTEGERS_AT: usize = 512, MASKS_AT: usize = 1024, ANY_AT: usize = MASKS_AT + TILE, MOST_AT: usize = ANY_AT + 32
+/** Scratch: sums, i32 of one product of planes and then f64; masks of lanes, then what finish tells; for each tile of an item two sets of accumulators (f64) and its state. */
+const SUMS_AT: usize = 0, MASKS_AT: usize = 1024, ANY_AT: usize = MASKS_AT + TILE + 160, MOST_AT: usize = ANY_AT + 32
 const TILES_AT: usize = 2048, STATE_AT: usize = TILES_AT + 2 * TILE * <usize>TALL
 /** A state: whether a NaN or Inf is among the accumulators, which of the two sets is current (its offset). */
 const SPECIAL_TILE: usize = 0, CURRENT: usize = 4
@@ -44,7 +45,7 @@ let stepLength: i32 = 0, fractionBits: i32 = 0, inIntegers: bool = false
  */
 export function mma_sums(d: usize, c: usize, a_packed: usize, b_packed: usize, a: usize, a_flags: usize, b: usize, b_flags: usize, M: i32, N: i32, stride: i32,
   step: i32, first: i32, last: i32, point: i32, fraction: i32, floor: i32, integers: i32, begin: i32, end: i32): void {
-  set_operands(a, a_flags, b, b_flags, M, N, stride, step, point, fraction, floor)
+  set_operands(a, a_flags, b, b_flags, M, N, stride, step, point, fraction, floor, integers != 0)
   stepLength = step; fractionBits = fraction; inIntegers = integers != 0
   const steps = stride / step, panelsA = (M + ROWS - 1) / ROWS, panelsB = (N + COLUMNS - 1) / COLUMNS
   const hotA = hotBytes(ROWS, step, inIntegers), hotB = hotBytes(COLUMNS, step, inIntegers), coldA = coldBytes(ROWS, step, inIntegers), coldB = coldBytes(COLUMNS, step, inIntegers)
@@ -85,38 +86,46 @@ function run(t: i32, pa: usize, pb: usize, coldA: usize, coldB: usize, row: i32,
   }
   const fa = pa + unitsAt(ROWS, step, inIntegers), fb = pb + unitsAt(COLUMNS, step, inIntegers)
   const ulp = pow2(-fractionBits), told = scratch + ANY_AT, masks = scratch + MASKS_AT
-  let sums = scratch + SUMS_AT, lanes: u64 = 0
-  const whole = inIntegers && load<i32>(infoA, PLANES_USED) + load<i32>(infoB, PLANES_USED) == 2
-  if (whole) {
-    sums = scratch + INTEGERS_AT
+  const sums = scratch + SUMS_AT, whole = load<i32>(infoA, PLANES_USED) + load<i32>(infoB, PLANES_USED) == 2
+  let lanes: u64 = 0
+  if (!inIntegers) {
+    dot_f64_4x16(step, pa, pb, sums + INTEGER_TILE)
+    finish<f64>(sums, fa, fb, from, to, told, ulp)
+    if (some(told)) lanes = lanes_in_doubt<f64>(sums, fa, fb, from, masks, ulp)
+  } else if (whole) {
     dot_4x16(step >> 1, pa, pb, sums)
     finish<i32>(sums, fa, fb, from, to, told, ulp)
     if (some(told)) lanes = lanes_in_doubt<i32>(sums, fa, fb, from, masks, ulp)
   } else {
-    if (inIntegers) plane_sums(pa, pb, coldA, coldB, load<i32>(infoA, PLANES_USED), load<i32>(infoB, PLANES_USED), sums)
-    else dot_f64_4x16(step, pa, pb, sums)
-    finish<f64>(sums, fa, fb, from, to, told, ulp)
-    if (some(told)) lanes = lanes_in_doubt<f64>(sums, fa, fb, from, masks, ulp)
+    other_planes(pa, pb, coldA, coldB, infoA, infoB, sums)
+    dot_4x16(step >> 1, pa, pb, sums)
+    finish<i64>(sums, fa, fb, from, to, told, ulp)
+    if (some(told)) lanes = lanes_in_doubt<i64>(sums, fa, fb, from, masks, ulp)
   }
   const most = f64x2.pmax(v128.load(scratch + MOST_AT), v128.load(scratch + MOST_AT, 16))
-  const cut = max(log2(max(f64x2.extract_lane(most, 0), f64x2.extract_lane(most, 1))), high) - fractionBits
+  const cut = max(<i32>(max(i64x2.extract_lane(most, 0), i64x2.extract_lane(most, 1)) >> 52) - 1023, high) - fractionBits
   const leastA = pa + leastAt(ROWS, step, inIntegers), leastB = pb + leastAt(COLUMNS, step, inIntegers)
-  if (any_below(leastA, leastB, cut)) lanes |= lanes_below(leastA, leastB, coldA, coldB, cut)
-  if (lanes) store<i32>(at, repair(lanes, from, to, sums, whole, fa, fb, coldA, coldB, low, row, column, s), SPECIAL_TILE)
+  const ks = ks_below(leastA, leastB, cut)
+  if (ks) lanes |= lanes_to_cut(ks, from, pa, pb, coldA, coldB, masks)
+  if (lanes) store<i32>(at, repair(lanes, ks, from, to, sums, inIntegers, !inIntegers || !whole, pa, pb, coldA, coldB, low, row, column, s), SPECIAL_TILE)
 }
 
 // @ts-ignore: decorator
 @inline
 function some(told: usize): bool { return v128.any_true(v128.or(v128.load(told), v128.load(told, 16))) }
 
-/** The sums of a tile from all planes of both operands. */
-function plane_sums(pa: usize, pb: usize, coldA: usize, coldB: usize, planesA: i32, planesB: i32, sums: usize): void {
-  const step = stepLength, integers = scratch + INTEGERS_AT, fa = pa + unitsAt(ROWS, step, true), fb = pb + unitsAt(COLUMNS, step, true), zero = i32x4.splat(0)
-  for (let p = sums; p < sums + TILE; p += 16) v128.store(p, zero)
-  for (let i = 0; i < planesA; i++) {
-    for (let j = 0; j < planesB; j++) {
-      dot_4x16(step >> 1, i ? coldA + planeAt(ROWS, step, i, true) : pa, j ? coldB + planeAt(COLUMNS, step, j, true) : pb, integers)
-      add_scaled(integers, fa, fb, pow2(-PLANE_STEP * (i + j)), sums)
+/** Sums in f64 of the products of planes other than the first of both operands, between the first and the last pair of k that are not 0. */
+function other_planes(pa: usize, pb: usize, coldA: usize, coldB: usize, infoA: usize, infoB: usize, sums: usize): void {
+  const step = stepLength, fa = pa + unitsAt(ROWS, step, true), fb = pb + unitsAt(COLUMNS, step, true), zero = i32x4.splat(0)
+  for (let p = sums + INTEGER_TILE; p < sums + INTEGER_TILE + TILE; p += 16) v128.store(p, zero)
+  for (let i = 0; i < load<i32>(infoA, PLANES_USED); i++) {
+    for (let j = i ? 0 : 1; j < load<i32>(infoB, PLANES_USED); j++) {
+      const first = max(i ? <i32>load<u8>(infoA + i - 1, FIRST_PAIR) : 0, j ? <i32>load<u8>(infoB + j - 1, FIRST_PAIR) : 0)
+      const end = min(i ? <i32>load<u8>(infoA + i - 1, END_PAIR) : step >> 1, j ? <i32>load<u8>(infoB + j - 1, END_PAIR) : step >> 1)
+      if (first >= end) continue
+      const a = i ? coldA + planeAt(ROWS, step, i) : pa, b = j ? coldB + planeAt(COLUMNS, step, j) : pb
+      dot_4x16(end - first, a + <usize>first * (4 * ROWS), b + <usize>first * (4 * COLUMNS), sums)
+      add_scaled(sums, fa, fb, pow2(-PLANE_STEP * (i + j)))
     }
   }
 }

@@ -79,7 +79,7 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
   let packed: Tensor | null = null
   if (!plain && quickSums(model)) {
     const width = PANELS['t-fdpa'][side], panels = Math.ceil(rows / width), L = model.length, integers = inIntegers(config)
-    packed = bytes(p, panels * steps * (((integers ? 6 : 8) * L + 16) * width + 2 * Math.max(L, 8) * (width + 1) + 16))
+    packed = bytes(p, panels * steps * (((integers ? 6 : 8) * L + 16) * width + 2 * Math.max(L, 8) + 16))
     p.emit('mma_pack_sums', [packed.ptr, data.ptr, flags.ptr, rows, stride, L, format.manBits, width, integers ? 1 : 0], panels, grainOf(K * width))
   }
   return { codes, steps, plain: { data, scales: null, flags }, packed }

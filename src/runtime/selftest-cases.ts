@@ -299,7 +299,7 @@ export const cases: Readonly<Record<string, Case>> = {
   mma_sums: s => each([[32, 2, 120, 1], [32, 1, 254, 1], [16, 1, 254, 0], [4, 2, 20, 0]] as const, ([step, specials, scales, integers]) => { // with and without NaN
     const [M, N, K] = [rows, 19, 96], stride = K, side = (count: number, width: 4 | 16) => {
       const words = s.outWords(count * stride), flags = s.outWords(Math.ceil(count * stride / step / 4)), panels = Math.ceil(count / width)
-      const packed = s.outWords(panels * (stride / step) * (((integers ? 6 : 8) * step + 16) * width + 2 * Math.max(step, 8) * (width + 1) + 16) / 4)
+      const packed = s.outWords(panels * (stride / step) * (((integers ? 6 : 8) * step + 16) * width + 2 * Math.max(step, 8) + 16) / 4)
       return { words, flags, packed, calls: [
         ['mma_decode', [words, flags, s.bytes(count * K, 256), s.bytes(count * 3, scales), K, stride, step, 32, 0, 1, 4, 3, 7, specials], count],
         ['mma_pack_sums', [packed, words, flags, count, stride, step, 3, width, integers], panels],
@@ -372,7 +372,7 @@ export const pins: Readonly<Record<string, number>> = {
   philox: 0x5d419f02,
   mt19937: 0xfe7e43fc,
   mma: 0x49362d6c,
-  mma_sums: 0x1f5b4983,
+  mma_sums: 0xd27ae800,
   gemm_fused_f32: 0x21044b2c,
   gemm_f64_f32: 0x8b75520b,
   gemm_exact_sum_f32: 0x7b2c770d,
