@@ -9,7 +9,7 @@ import { man, mode } from './quantizer'
 
 /** The multiple r of q that |x| = a rounds to, in i32 lanes; words as for quantize_vector, `e`: exponent field in place, not below `lowest`. */
 // @ts-ignore: decorator
-@inline export function multiple_of<How>(a: v128, e: v128, lowest: v128, toHalf: v128, step: v128, one: v128): v128 {
+@inline function multiple_of<How>(a: v128, e: v128, lowest: v128, toHalf: v128, step: v128, one: v128): v128 {
   const c = i32x4.add(e, step), near = nudged<How>(a, i32x4.add(lowest, toHalf), one), sum = f32x4.add(near, c)
   const r = i32x4.sub(sum, c) // sum and c have the same exponent, so the difference of the words counts in units of q
   if (idof<How>() == idof<Zero>()) return i32x4.add(r, f32x4.gt(f32x4.sub(sum, c), near))
@@ -20,19 +20,12 @@ import { man, mode } from './quantizer'
 // @ts-ignore: decorator
 @inline export function bytes(value: i32): v128 { return i8x16.splat(<i8>value) }
 
-/** Four i32 vectors to bytes, 0..255 and beyond saturated. */
-// @ts-ignore: decorator
-@inline export function narrow(a: v128, b: v128, c: v128, d: v128): v128 { return i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)) }
-/** Four i32 vectors of -1 and 0 to bytes. */
-// @ts-ignore: decorator
-@inline export function narrow_masks(a: v128, b: v128, c: v128, d: v128): v128 { return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)) }
-
 // Byte constants of the format in use: bits that a negative number inverts, all ones for integers (whose two's complement is one more than the inversion),
 // and the code that is too small for a sign: 0, or -1 where -0 exists.
 // @ts-ignore: decorator
-@inline function inverted(): v128 { return bytes(kind == INTEGER ? (1 << codeBits) - 1 : 1 << (codeBits - 1)) }
+@inline export function inverted(): v128 { return bytes(kind == INTEGER ? (1 << codeBits) - 1 : 1 << (codeBits - 1)) }
 // @ts-ignore: decorator
-@inline function integers(): v128 { return bytes(kind == INTEGER ? -1 : 0) }
+@inline export function integers(): v128 { return bytes(kind == INTEGER ? -1 : 0) }
 // @ts-ignore: decorator
 @inline function unsigned(): v128 { return bytes(kind == INTEGER || kind == FNUZ || zero_sign_of(mode) == ZERO_POSITIVE ? 0 : -1) }
 
@@ -45,9 +38,17 @@ import { man, mode } from './quantizer'
 
 /** Code without sign in i32 lanes; may exceed the format's largest. */
 // @ts-ignore: decorator
-@inline function code_of_four<How>(a: v128, lowest: v128, toHalf: v128, step: v128, shift: i32, exponent: v128, one: v128): v128 {
+@inline export function code_of_four<How>(a: v128, lowest: v128, toHalf: v128, step: v128, shift: i32, exponent: v128, one: v128): v128 {
   const e = i32x4.max_s(v128.and(a, exponent), lowest)
   return i32x4.add(multiple_of<How>(a, e, lowest, toHalf, step, one), i32x4.shr_u(i32x4.sub(e, lowest), shift))
+}
+
+/** Sixteen codes with the signs of `signs`, and the middle fours of the order that `sixteen` has them in exchanged. */
+// @ts-ignore: decorator
+@inline export function with_signs(code: v128, signs: v128, invert: v128, integer: v128, least: v128, none: v128): v128 {
+  const negative = v128.and(i8x16.gt_s(none, signs), i8x16.gt_s(code, least))
+  const y = i8x16.sub(v128.xor(code, v128.and(negative, invert)), v128.and(negative, integer))
+  return v128.shuffle<i32>(y, y, 0, 2, 1, 3)
 }
 
 /**
@@ -63,9 +64,7 @@ import { man, mode } from './quantizer'
   const code = i8x16.min_u(i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(c0, c2), i16x8.narrow_i32x4_s(c1, c3)), top)
   const s0 = signed<Sign>(x0, a0, t0), s1 = signed<Sign>(x1, a1, t1), s2 = signed<Sign>(x2, a2, t2), s3 = signed<Sign>(x3, a3, t3)
   const signs = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(s0, s2), i16x8.narrow_i32x4_s(s1, s3)) // saturated: signs stay
-  const negative = v128.and(i8x16.gt_s(none, signs), i8x16.gt_s(code, least))
-  const y = i8x16.sub(v128.xor(code, v128.and(negative, invert)), v128.and(negative, integer))
-  return v128.shuffle<i32>(y, y, 0, 2, 1, 3)
+  return with_signs(code, signs, invert, integer, least, none)
 }
 
 /** n (a multiple of 16) elements in columns, their words at `words`. */

@@ -1,18 +1,18 @@
 // Casts of single f32 to codes: sixteen at a time where no element is huge, Inf or NaN, else one by one (codec.ts).
 import { Away, Even } from './bf16'
-import { codeBits, encode, FNUZ, INTEGER, kind, maxCode, overflowCode, prepare_codes } from './codec'
-import { bytes, multiple_of, narrow, narrow_masks } from './code-lanes'
+import { encode, FNUZ, INTEGER, kind, maxCode, overflowCode, prepare_codes } from './codec'
+import { bytes, code_of_four, integers, inverted, with_signs } from './code-lanes'
 import { AWAY, EVEN, exponent_mask, how_of_mode, last_bit, magnitude_mask, step_word, to_half, ZERO, Zero } from './quantize-vector'
 import { emin, man, prepare } from './quantizer'
 
 /** Magnitudes from here on (2^97) leave the vector path: the rounding addition needs headroom. */
 const HUGE: i32 = 0x70000000
 
-// @ts-ignore: decorator
-@inline function sixteens<How>(to: usize, from: usize, n: i32): void {
-  const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit(), step = i32x4.splat(step_word()), huge = i32x4.splat(HUGE)
-  const lowest = i32x4.splat((emin + 127) << 23), half = i32x4.splat(to_half()), most = bytes(255 >> man), top = bytes(maxCode), over = bytes(overflowCode)
-  const integers = bytes(kind == INTEGER ? -1 : 0), signBit = bytes(kind == INTEGER ? 0 : 1 << (codeBits - 1)), mask = bytes((1 << codeBits) - 1), dropSign = bytes(kind == FNUZ ? -1 : 0)
+/** n (a multiple of 16) elements. (The order of narrowing: code-lanes.ts.) */
+function sixteens<How>(to: usize, from: usize, n: i32): void {
+  const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit(), step = i32x4.splat(step_word()), huge = i32x4.splat(HUGE), shift = 23 - man
+  const lowest = i32x4.splat((emin + 127) << 23), half = i32x4.splat(to_half()), top = bytes(maxCode), over = bytes(overflowCode), none = bytes(0)
+  const invert = inverted(), integer = integers(), least = bytes(kind == INTEGER || kind == FNUZ ? 0 : -1)
   for (const stop = from + (<usize>n << 2); from < stop; from += 64, to += 16) {
     const x0 = v128.load(from), x1 = v128.load(from, 16), x2 = v128.load(from, 32), x3 = v128.load(from, 48)
     const a0 = v128.and(x0, magnitude), a1 = v128.and(x1, magnitude), a2 = v128.and(x2, magnitude), a3 = v128.and(x3, magnitude)
@@ -20,15 +20,11 @@ const HUGE: i32 = 0x70000000
       for (let i: usize = 0; i < 16; i++) store<u8>(to + i, <u8>encode(load<f32>(from + (i << 2)), 0))
       continue
     }
-    const e0 = i32x4.max_s(v128.and(a0, exponent), lowest), e1 = i32x4.max_s(v128.and(a1, exponent), lowest), e2 = i32x4.max_s(v128.and(a2, exponent), lowest), e3 = i32x4.max_s(v128.and(a3, exponent), lowest)
-    // Binades above emin, so many at most that a shift by man stays in a byte, which is beyond every code.
-    const binades = i8x16.min_u(narrow(i32x4.shr_u(i32x4.sub(e0, lowest), 23), i32x4.shr_u(i32x4.sub(e1, lowest), 23), i32x4.shr_u(i32x4.sub(e2, lowest), 23), i32x4.shr_u(i32x4.sub(e3, lowest), 23)), most)
-    const multiples = narrow(multiple_of<How>(a0, e0, lowest, half, step, one), multiple_of<How>(a1, e1, lowest, half, step, one), multiple_of<How>(a2, e2, lowest, half, step, one), multiple_of<How>(a3, e3, lowest, half, step, one))
-    let code = i8x16.add_sat_u(multiples, i16x8.shl(binades, man))
-    code = v128.bitselect(over, code, i8x16.gt_u(code, top))
-    const negative = narrow_masks(i32x4.shr_s(x0, 31), i32x4.shr_s(x1, 31), i32x4.shr_s(x2, 31), i32x4.shr_s(x3, 31))
-    const s = v128.and(negative, integers), sign = v128.and(v128.andnot(negative, v128.and(dropSign, i8x16.eq(code, bytes(0)))), signBit)
-    v128.store(to, v128.and(v128.or(i8x16.sub(v128.xor(code, s), s), sign), mask))
+    const c0 = code_of_four<How>(a0, lowest, half, step, shift, exponent, one), c1 = code_of_four<How>(a1, lowest, half, step, shift, exponent, one)
+    const c2 = code_of_four<How>(a2, lowest, half, step, shift, exponent, one), c3 = code_of_four<How>(a3, lowest, half, step, shift, exponent, one)
+    const within = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(c0, c2), i16x8.narrow_i32x4_s(c1, c3)), code = v128.bitselect(over, within, i8x16.gt_u(within, top))
+    const signs = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(x0, x2), i16x8.narrow_i32x4_s(x1, x3))
+    v128.store(to, with_signs(code, signs, invert, integer, least, none))
   }
 }
 

@@ -1,6 +1,6 @@
 // NVFP4's recipes (src/numerics/nvfp4.ts): the E4M3 scale of a block from its largest magnitude, and what its elements are multiplied by; for one block with every
 // case, and in vectors for many blocks whose numbers are ordinary. E4M3 is rounded with the addition of quantize-vector.ts.
-import { value_of, word_of } from './bits'
+import { word_of } from './bits'
 import { encode, prepare_codes, SIGNED } from './codec'
 import { LIMIT, ORDINARY, TINY_WORD } from './quantize-lanes'
 import { STOCHASTIC } from './quantize-modes'

@@ -1,7 +1,7 @@
 // Blocks on end, each with one exponent: values of n ordinary blocks whose words (quantize-lanes.ts) wait in memory, and of any part of one block.
 import { Away, Even } from './bf16'
 import { FREE, LIMIT, TINY_WORD, WORDS } from './quantize-lanes'
-import { zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
+import { zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE } from './quantize-modes'
 import { ADD_HALF_EVEN, AddHalfAway, AddHalfEven, AWAY, DOWN, Down, EVEN, exponent_mask, how_of_mode, last_bit, magnitude_mask, misreads, Positive, Preserve, quantize_eight, quantize_vector, step_word, tiny_word, to_half, Torch, ZERO, Zero } from './quantize-vector'
 import { fake_quantize_element, is_flushed, is_ordinary, lowest_word, man, mode, scale_byte, toLimit } from './quantizer'
 import { scratch } from './scratch'

@@ -6,8 +6,8 @@
 //   stochastic:   |x| truncated to q / 2^bits, plus random * q / 2^bits (both exact), truncated to q.
 // Saturation is a minimum afterwards. "Ordinary" means that all these powers are normal numbers (is_ordinary in quantizer.ts).
 import { Away, Even } from './bf16'
-import { is_add_half, is_element, NEAREST_EVEN, NEAREST_ZERO, rounding_of, TOWARD_ZERO, zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quantize-modes'
-import { amax_without_nan, emin, fake_quantize_element, man, mode, toLimit } from './quantizer'
+import { is_add_half, is_element, NEAREST_EVEN, NEAREST_ZERO, rounding_of, TOWARD_ZERO } from './quantize-modes'
+import { amax_without_nan, emin, fake_quantize_element, man, mode } from './quantizer'
 
 /** Vector constants. Loaded, not splatted: V8 rebuilds constants at every use in a loop. */
 const CONSTANTS = memory.data<u32>([
@@ -35,7 +35,7 @@ export class Preserve {}
 export class Torch {}
 export class Positive {}
 // @ts-ignore: decorator
-@inline export function adds_half<How>(): bool { return idof<How>() == idof<AddHalfEven>() || idof<How>() == idof<AddHalfAway>() }
+@inline function adds_half<How>(): bool { return idof<How>() == idof<AddHalfEven>() || idof<How>() == idof<AddHalfAway>() }
 // @ts-ignore: decorator
 @inline export function how_of_mode(): i32 {
   const rounding = rounding_of(mode)
