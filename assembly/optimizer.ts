@@ -23,6 +23,24 @@ function adamValue(p: v128, m: v128, v: v128, minusSize: v128, root: v128, shrin
   return f32x4.add(f32x4.mul(p, shrink), f32x4.div(f32x4.mul(minusSize, m), f32x4.add(f32x4.div(f32x4.sqrt(v), root), eps)))
 }
 
+/** The elements [begin, end), a multiple of 8: pairs of vectors stored together, which an engine may make one of 256 bits, in a function that stores nothing else. */
+function adamEights(p: usize, g: usize, m: usize, v: usize, step: usize, weight1: f32, beta2: f32, weight2: f32, eps: f32, decay: f32, begin: i32, end: i32): void {
+  const minusSize = f32x4.splat(-load<f32>(step)), root = v128.load32_splat(step, 4), shrink = v128.load32_splat(step, 8), scale = v128.load32_splat(step, 12)
+  const w1 = f32x4.splat(weight1), b2 = f32x4.splat(beta2), w2 = f32x4.splat(weight2), e = f32x4.splat(eps), l2 = f32x4.splat(decay)
+  for (let o = <usize>begin << 2, stop = <usize>end << 2; o < stop; o += 32) {
+    const value = v128.load(p + o), value1 = v128.load(p + o, 16), gradient = scaled(v128.load(g + o), value, scale, l2), gradient1 = scaled(v128.load(g + o, 16), value1, scale, l2)
+    const first = adamFirst(v128.load(m + o), gradient, w1), first1 = adamFirst(v128.load(m + o, 16), gradient1, w1)
+    const second = adamSecond(v128.load(v + o), gradient, b2, w2), second1 = adamSecond(v128.load(v + o, 16), gradient1, b2, w2)
+    const next = adamValue(value, first, second, minusSize, root, shrink, e), next1 = adamValue(value1, first1, second1, minusSize, root, shrink, e)
+    v128.store(m + o, first)
+    v128.store(m + o, first1, 16)
+    v128.store(v + o, second)
+    v128.store(v + o, second1, 16)
+    v128.store(p + o, next)
+    v128.store(p + o, next1, 16)
+  }
+}
+
 /**
  * One Adam step on p [n] with gradient g and moments m, v. `weight1` = 1 - beta1 and `weight2` = 1 - beta2, each rounded from double. `decay` is the
  * coupled (L2) weight decay, 0 for AdamW, whose decay comes through step[2]. Items: elements.
@@ -30,7 +48,8 @@ function adamValue(p: v128, m: v128, v: v128, minusSize: v128, root: v128, shrin
 export function adam_f32(p: usize, g: usize, m: usize, v: usize, step: usize, weight1: f32, beta2: f32, weight2: f32, eps: f32, decay: f32, begin: i32, end: i32): void {
   const minusSize = f32x4.splat(-load<f32>(step)), root = v128.load32_splat(step, 4), shrink = v128.load32_splat(step, 8), scale = v128.load32_splat(step, 12)
   const w1 = f32x4.splat(weight1), b2 = f32x4.splat(beta2), w2 = f32x4.splat(weight2), e = f32x4.splat(eps), l2 = f32x4.splat(decay)
-  let i = begin
+  let i = begin + (end - begin & -8)
+  adamEights(p, g, m, v, step, weight1, beta2, weight2, eps, decay, begin, i)
   for (; i + 4 <= end; i += 4) {
     const o = <usize>i << 2
     const value = v128.load(p + o), gradient = scaled(v128.load(g + o), value, scale, l2)
