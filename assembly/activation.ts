@@ -6,7 +6,7 @@
 // What would surprise: relu and relu6 round neither their input nor the incoming gradient before the mask, only the result.
 // A backward chain may be unrounded (None) over a rounded forward one: it then uses the forward's rounded intermediates, and x unrounded.
 import { AWAY, Away, EVEN, Even, NONE, None, rounded, step } from './bf16'
-import { loadPart, storePart } from './lanes'
+import { loadSome, storeSome } from './lanes'
 import { bell, density, exp, tail, tailArgument, tanh as tanhOf } from './math'
 
 // Functions and roundings are types here (bf16.ts says why): `kind` and `rounding` numbers choose among functions compiled for each.
@@ -119,16 +119,17 @@ function backward<Kind, R, B>(slope: v128, raw: v128, gradient: v128): v128 {
 function forwardLoop<Kind, R>(slope: f32, x: usize, y: usize, begin: i32, end: i32): void {
   const s = f32x4.splat(slope)
   let i = begin
-  // Two vectors at once, stored together, let an engine use 256 bits. The chains do without: large tensors take their tables.
+  // Two vectors at once, stored together, let an engine use 256 bits. The chains do without, and their last lanes share the loop: large tensors take their tables.
   if (idof<R>() == idof<Exact>()) for (; i + 8 <= end; i += 8) {
     const o = <usize>i << 2
     const low = forward<Kind, R>(s, v128.load(x + o)), high = forward<Kind, R>(s, v128.load(x + o, 16))
     v128.store(y + o, low)
     v128.store(y + o, high, 16)
   }
-  for (; i + 4 <= end; i += 4) v128.store(y + (<usize>i << 2), forward<Kind, R>(s, v128.load(x + (<usize>i << 2))))
-  const rest = end - i
-  if (rest > 0) storePart(y + (<usize>i << 2), forward<Kind, R>(s, loadPart(x + (<usize>i << 2), rest)), rest)
+  for (; i < end; i += 4) {
+    const o = <usize>i << 2, n = end - i
+    storeSome(y + o, forward<Kind, R>(s, loadSome(x + o, n)), n)
+  }
 }
 
 // @ts-ignore: decorator
@@ -142,12 +143,10 @@ function backwardLoop<Kind, R, B>(slope: f32, x: usize, dy: usize, dx: usize, be
     v128.store(dx + o, low)
     v128.store(dx + o, high, 16)
   }
-  for (; i + 4 <= end; i += 4) {
-    const o = <usize>i << 2
-    v128.store(dx + o, backward<Kind, R, B>(s, v128.load(x + o), v128.load(dy + o)))
+  for (; i < end; i += 4) {
+    const o = <usize>i << 2, n = end - i
+    storeSome(dx + o, backward<Kind, R, B>(s, loadSome(x + o, n), loadSome(dy + o, n)), n)
   }
-  const rest = end - i, o = <usize>i << 2
-  if (rest > 0) storePart(dx + o, backward<Kind, R, B>(s, loadPart(x + o, rest), loadPart(dy + o, rest)), rest)
 }
 
 // One compiled loop per function and rounding: a non-inlined function per activation keeps each small enough to compile fast.
@@ -201,12 +200,14 @@ export function activation_backward(kind: i32, rounding: i32, backwardRounding: 
 function gatedRow<R>(x: usize, y: usize, width: i32): void {
   const none = f32x4.splat(0), b = x + (<usize>width << 2)
   let i = 0
-  for (; i + 4 <= width; i += 4) {
+  if (idof<R>() == idof<Exact>()) for (; i + 4 <= width; i += 4) {
     const o = <usize>i << 2
     v128.store(y + o, f32x4.mul(v128.load(x + o), forward<Silu, R>(none, v128.load(b + o))))
   }
-  const rest = width - i, o = <usize>i << 2
-  if (rest > 0) storePart(y + o, f32x4.mul(loadPart(x + o, rest), forward<Silu, R>(none, loadPart(b + o, rest))), rest)
+  for (; i < width; i += 4) {
+    const o = <usize>i << 2, n = width - i
+    storeSome(y + o, f32x4.mul(loadSome(x + o, n), forward<Silu, R>(none, loadSome(b + o, n))), n)
+  }
 }
 
 // @ts-ignore: decorator
@@ -214,17 +215,17 @@ function gatedRow<R>(x: usize, y: usize, width: i32): void {
 function gatedRowBack<R, B>(x: usize, dy: usize, dx: usize, width: i32): void {
   const none = f32x4.splat(0), half = <usize>width << 2
   let i = 0
-  for (; i + 4 <= width; i += 4) {
+  if (idof<R>() == idof<Exact>()) for (; i + 4 <= width; i += 4) {
     const o = <usize>i << 2
     const a = v128.load(x + o), b = v128.load(x + half + o), g = v128.load(dy + o)
     v128.store(dx + o, f32x4.mul(g, forward<Silu, R>(none, b)))
     v128.store(dx + half + o, backward<Silu, R, B>(none, b, f32x4.mul(g, a)))
   }
-  const rest = width - i, o = <usize>i << 2
-  if (rest > 0) {
-    const a = loadPart(x + o, rest), b = loadPart(x + half + o, rest), g = loadPart(dy + o, rest)
-    storePart(dx + o, f32x4.mul(g, forward<Silu, R>(none, b)), rest)
-    storePart(dx + half + o, backward<Silu, R, B>(none, b, f32x4.mul(g, a)), rest)
+  for (; i < width; i += 4) {
+    const o = <usize>i << 2, n = width - i
+    const a = loadSome(x + o, n), b = loadSome(x + half + o, n), g = loadSome(dy + o, n)
+    storeSome(dx + o, f32x4.mul(g, forward<Silu, R>(none, b)), n)
+    storeSome(dx + half + o, backward<Silu, R, B>(none, b, f32x4.mul(g, a)), n)
   }
 }
 

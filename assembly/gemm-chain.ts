@@ -3,7 +3,7 @@
 //   gemm_f64_f32    acc = acc + a b in f64 (the product is exact), rounded once to f32 at the end
 // Four columns at a time, each lane an output, so rows of B are transposed four by four on the way.
 import { fma } from './fma'
-import { loadPart, storePart } from './lanes'
+import { loadSome, storeSome } from './lanes'
 import { scratch } from './scratch'
 
 /** How an output is summed: chosen where code is made. */
@@ -24,9 +24,6 @@ function step<Sum>(acc: v128, a: v128, b: v128): v128 {
   return acc
 }
 
-/** The first n of four, 1..4. */
-function some(x: usize, n: i32): v128 { return n == 4 ? v128.load(x) : loadPart(x, n) }
-
 /** c[i][j .. j + 3] from `start` or +0; b0..b3: rows of B. */
 // @ts-ignore: decorator
 @inline
@@ -38,7 +35,7 @@ function chain<Sum>(start: v128, a: usize, b0: usize, b1: usize, b2: usize, b3: 
   }
   for (let k = 0; k < K; k += 4) {
     const n = min(4, K - k)
-    const x0 = some(b0, n), x1 = some(b1, n), x2 = some(b2, n), x3 = some(b3, n)
+    const x0 = loadSome(b0, n), x1 = loadSome(b1, n), x2 = loadSome(b2, n), x3 = loadSome(b3, n)
     const p = v128.shuffle<i32>(x0, x1, 0, 4, 1, 5), q = v128.shuffle<i32>(x2, x3, 0, 4, 1, 5), r = v128.shuffle<i32>(x0, x1, 2, 6, 3, 7), s = v128.shuffle<i32>(x2, x3, 2, 6, 3, 7)
     v128.store(scratch, v128.shuffle<i64>(p, q, 0, 2))
     v128.store(scratch, v128.shuffle<i64>(p, q, 1, 3), 16)
@@ -63,10 +60,9 @@ function product<Sum>(c: usize, a: usize, b: usize, stride: i32, N: i32, K: i32,
     for (let j = 0; j < N; j += 4) {
       const to = c + (<usize>(i * N + j) << 2), y = b + <usize>j * row, n = min(4, N - j)
       let start = i32x4.splat(0)
-      if (accumulate) start = some(to, n)
+      if (accumulate) start = loadSome(to, n)
       const sum = chain<Sum>(start, x, y, min(y + row, last), min(y + 2 * row, last), min(y + 3 * row, last), K) // beyond the last row of B: that one again
-      if (n == 4) v128.store(to, sum)
-      else storePart(to, sum, n)
+      storeSome(to, sum, n)
     }
   }
 }

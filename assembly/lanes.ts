@@ -16,6 +16,19 @@ export function storePart(ptr: usize, x: v128, n: i32): void {
   }
 }
 
+/** The first n f32, of four at most. */
+// @ts-ignore: decorator
+@inline
+export function loadSome(ptr: usize, n: i32): v128 { return n >= 4 ? v128.load(ptr) : loadPart(ptr, n) }
+
+/** Store the first n lanes, four at most. */
+// @ts-ignore: decorator
+@inline
+export function storeSome(ptr: usize, x: v128, n: i32): void {
+  if (n >= 4) v128.store(ptr, x)
+  else storePart(ptr, x, n)
+}
+
 /** Lane i is all ones where i < n, by n = 0..4. */
 const FIRST = memory.data<u32>([
   0, 0, 0, 0, 0xffffffff, 0, 0, 0, 0xffffffff, 0xffffffff, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,

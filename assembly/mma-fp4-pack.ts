@@ -2,14 +2,15 @@
 //
 // An E2M1 element times its scale's significand, shifted by how far the scale lies above the smallest of its row's four in a step, is a small integer (180 << 5 at
 // most): what a panel holds, beside the power of two that all these integers of a row share. Rows whose scales spread by more than RANGE binades make their panel
-// `grouped`: then each group of 16 has a power of its own. A group whose elements or scale are zero has no say in this, nor in the panel's bounds.
+// `grouped`: then each group of 16 has a power of its own. A group whose elements or scale are zero has no say in this, nor in the panel's bounds. For steps in which
+// something is cut a panel also holds the groups' own powers, 2^(exponent of the scale), 0 of such a group.
 import { HALVES, NIBBLE } from './mma-operand'
 import { scratch } from './scratch'
 
 /** Rows of a panel of A, columns of a panel of B. */
 export const ROWS: i32 = 4, COLUMNS: i32 = 16
 
-/** A panel of `width` rows, one step: i16 pairs [32][width], f64 factors [4][width], then what is asked before computing: */
+/** A panel of `width` rows, one step: i16 pairs [32][width], f64 factors [4][width], f64 powers [4][width], then what is asked before computing: */
 // @ts-ignore: decorator
 @inline
 export function panelBytes(width: i32): usize { return infoAt(width) + 64 }
@@ -18,7 +19,10 @@ export function panelBytes(width: i32): usize { return infoAt(width) + 64 }
 export function factorsAt(width: i32): usize { return <usize>(128 * width) }
 // @ts-ignore: decorator
 @inline
-export function infoAt(width: i32): usize { return <usize>(160 * width) }
+export function powersAt(width: i32): usize { return <usize>(160 * width) }
+// @ts-ignore: decorator
+@inline
+export function infoAt(width: i32): usize { return <usize>(192 * width) }
 /** Byte offsets there, i32 each: special (a NaN scale), grouped (the sums of 16 have different factors), least and largest scale exponent. */
 export const SPECIAL: usize = 0, GROUPED: usize = 4, LOW: usize = 8, HIGH: usize = 12
 /** LOW of a panel of zeros; -NONE is its HIGH. */
@@ -76,9 +80,12 @@ export function mma_pack_fp4(packed: usize, codes: usize, nibbles: i32, scales: 
         for (let g: usize = 0; g < 64; g += 16) {
           const e = v128.load(scratch + EXPONENTS_AT + g), unit = v128.bitselect(e, least, spread)
           scale_group(column, stride, scratch + PAIRS_AT + (g << 2), e, unit, v128.load(scratch + SIGNIFICANDS_AT + g))
-          const f = v128.or(i32x4.shl(i32x4.add(unit, exponent), 20), half)
+          const f = v128.or(i32x4.shl(i32x4.add(unit, exponent), 20), half), p = v128.and(i32x4.shl(i32x4.add(e, i32x4.splat(1023)), 20), i32x4.ne(v128.load(scratch + SIGNIFICANDS_AT + g), zero))
           v128.store(factor, v128.shuffle<i32>(zero, f, 0, 4, 1, 5))
           v128.store(factor, v128.shuffle<i32>(zero, f, 2, 6, 3, 7), 16)
+          const power = factor + (<usize>width << 5)
+          v128.store(power, v128.shuffle<i32>(zero, p, 0, 4, 1, 5))
+          v128.store(power, v128.shuffle<i32>(zero, p, 2, 6, 3, 7), 16)
           column += stride << 3
           factor += stride << 1
         }

@@ -6,8 +6,9 @@
 //   e_g - u >= E - F for every group, and |c| >= 2^(E - F + 23) or c = 0.
 // Then d = RZ(c + exact sum), and the sum is exact twice over: in integers, 64 products of the panels' small integers (mma-fp4-pack.ts) adding up in i32; and in f64,
 // in which c + sum spans fewer than 53 bits. RZ to 24 bits is then a mask on the f64, as long as no subnormal or overflow is near. The conditions are checked for
-// several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them goes through the plain kernel
-// (gst_step), by lane or by tile. Where a panel is grouped, the four sums of 16 are kept and scaled one by one.
+// several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them is cut (mma-fp4-cut.ts) or goes through
+// the plain kernel (gst_step), by lane or by tile. Where a panel is grouped, the four sums of 16 are kept and scaled one by one.
+import { CUT_FRACTION, finish_cut } from './mma-fp4-cut'
 import { COLUMNS, GROUPED, HIGH, LOW, NONE, ROWS, SPECIAL, factorsAt, infoAt, panelBytes } from './mma-fp4-pack'
 import { decode_group_step } from './mma-operand'
 import { gst_step } from './mma-fdpa'
@@ -73,7 +74,8 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
           const special = gatheredSpecial, low = gatheredLow, high = gatheredHigh
           gather(xa, ROWS, 1)
           if (fast(t, special | gatheredSpecial, low, gatheredLow, high, gatheredHigh, 1)) run(t, xa, xb, 1, (panel0 + t) * ROWS, column * COLUMNS, s + i)
-          else plain(t, 0, (panel0 + t) * ROWS, column * COLUMNS, s + i)
+          else if (special | gatheredSpecial | load<i32>(state(t), 8) || fractionBits != CUT_FRACTION) plain(t, 0, (panel0 + t) * ROWS, column * COLUMNS, s + i)
+          else cut(t, xa, xb, (panel0 + t) * ROWS, column * COLUMNS, s + i)
         }
       }
     }
@@ -139,6 +141,25 @@ function largest(from: usize): f64 {
 
 // ---- Computing ----
 
+/** A step of tile t of which `fast` is not true; no NaN or Inf among its operands. */
+function cut(t: i32, pa: usize, pb: usize, row: i32, column: i32, s: i32): void {
+  const at = state(t), sums = scratch + SUMS_AT, old = <usize>load<i32>(at, 12), to = tileAt(t) + SET - old
+  group_sums(pa, pb, sums)
+  finish_cut(sums, pa, pb, tileAt(t) + old, to)
+  let bound = largest(to)
+  if (isNaN(bound)) {
+    plain(t, -1, row, column, s)
+    bound = largest(to)
+  }
+  store<f64>(at, bound)
+  store<i32>(at, <i32>(SET - old), 12)
+}
+
+/** Sums of the four groups of 16, [4][4][16]. */
+function group_sums(pa: usize, pb: usize, sums: usize): void {
+  for (let g: usize = 0; g < 4; g++) dot_4x16(8, pa + g * (32 * ROWS), pb + g * (32 * COLUMNS), sums + (g << 8))
+}
+
 /** `count` steps of tile t, of which `fast` is true. */
 function run(t: i32, pa: usize, pb: usize, count: i32, row: i32, column: i32, s: i32): void {
   const at = state(t), tile = tileAt(t), sums = scratch + SUMS_AT
@@ -147,7 +168,7 @@ function run(t: i32, pa: usize, pb: usize, count: i32, row: i32, column: i32, s:
     let below: bool
     const fa = pa + factorsAt(ROWS), fb = pb + factorsAt(COLUMNS), from = tile + old, to = tile + SET - old
     if (load<i32>(pa + infoAt(ROWS), GROUPED) | load<i32>(pb + infoAt(COLUMNS), GROUPED)) {
-      for (let g: usize = 0; g < 4; g++) dot_4x16(8, pa + g * (32 * ROWS), pb + g * (32 * COLUMNS), sums + (g << 8))
+      group_sums(pa, pb, sums)
       finish(sums + 256, fa + 8 * ROWS, fb + 8 * COLUMNS, from, to, ALL)
       below = any_below()
       finish(sums + 512, fa + 16 * ROWS, fb + 16 * COLUMNS, to, to, ALL)
@@ -227,13 +248,13 @@ function finish(sums: usize, fa: usize, fb: usize, from: usize, to: usize, mask:
 }
 /**
  * One step of tile t by the plain kernel, from the current accumulators into the others: every lane, and then the others become the current ones (limit 0), or only
- * the lanes with 0 < |c| < limit. Lanes outside the matrix stay zero.
+ * the lanes with 0 < |c| < limit, or those whose result is NaN (limit -1). Lanes outside the matrix stay zero.
  */
 function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
   const at = state(t)
   const old = <usize>load<i32>(at, 12)
   const from = tileAt(t) + old, to = tileAt(t) + SET - old
-  if (!(limit > 0)) for (let p: usize = 0; p < SET; p += 16) v128.store(to + p, v128.load(from + p))
+  if (limit == 0) for (let p: usize = 0; p < SET; p += 16) v128.store(to + p, v128.load(from + p))
   let bound: f64 = 0
   let decodedA = -1, decodedB = 0 // which row, and which columns (a bit each), are decoded in scratch
   let specialA = 0, specialB = 0
@@ -242,6 +263,7 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
       const lane = <usize>(r * COLUMNS + j) << 3
       const c = load<f64>(from + lane)
       if (limit > 0 && !(abs(c) < limit && c != 0)) continue
+      if (limit < 0 && !isNaN(load<f64>(to + lane))) continue
       const x = scratch + ROW_A_AT, y = scratch + ROW_B_AT + <usize>j * ROW
       if (decodedA != r) {
         specialA = decode(x, codesA, scalesA, row + r, s)
@@ -258,7 +280,7 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
       bound = max(bound, abs(d))
     }
   }
-  if (limit > 0) return
+  if (limit != 0) return
   store<f64>(at, bound)
   store<i32>(at, <i32>(SET - old), 12)
 }

@@ -63,7 +63,7 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
     const kind = scale!.format === 'ue4m3' ? 1 : 0
     if (!plain) {
       const width = PANELS['gst-fdpa'][side], panels = Math.ceil(rows / width)
-      const packed = bytes(p, panels * steps * (160 * width + 64))
+      const packed = bytes(p, panels * steps * (192 * width + 64))
       p.emit('mma_pack_fp4', [packed.ptr, ptr, nibbles ? 1 : 0, scales, rows, K, scale!.block, kind, width], panels, grainOf(K * width))
       return { codes, steps, plain: null, packed }
     }

@@ -327,7 +327,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
   mma_gst_fast: s => each([8, 60] as const, spread => { // scales that spread little and much
     const [M, N, K] = [rows, columns, 200], side = (count: number, width: 4 | 16) => {
-      const codes = s.bytes(count * K, 16), scales = s.bytes(count * 13, spread), packed = s.outWords(Math.ceil(count / width) * 4 * (40 * width + 16))
+      const codes = s.bytes(count * K, 16), scales = s.bytes(count * 13, spread), packed = s.outWords(Math.ceil(count / width) * 4 * (48 * width + 16))
       const call: Call = ['mma_pack_fp4', [packed, codes, 0, scales, count, K, 16, 1, width], Math.ceil(count / width)]
       return { codes, scales, packed, call }
     }
@@ -378,5 +378,5 @@ export const pins: Readonly<Record<string, number>> = {
   gemm_exact_sum_f32: 0x7b2c770d,
   mma_epilogue: 0x295bbd9e,
   mma_gst_fdpa: 0x0bf1fe63,
-  mma_gst_fast: 0x0fcfd8d5,
+  mma_gst_fast: 0xceb05955,
 }
