@@ -112,7 +112,7 @@ export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize,
     const ua = fa + (<usize>r << 3), ub = fb + (<usize>j << 3)
     const high = load<f64>(ua + topsAfter(ROWS)) * load<f64>(ub + topsAfter(COLUMNS))
     const c = load<f64>(from + lane)
-    let E = c == 0 ? i32.MIN_VALUE : max(log2(c), -126)
+    let E = c == 0 ? i32.MIN_VALUE : log2(c) // a subnormal has -126, but neither cuts any term
     if (abs(c) < high) E = max(E, top_exponent(row + r, column + j, s))
     if (E < -1000) continue // all terms are zeros
     const cut = E - fractionBits, unit = pow2(cut), scale = pow2(-cut)
