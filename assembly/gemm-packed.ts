@@ -51,6 +51,23 @@ export function multiplyPacked(
   }
 }
 
+/** Rows of A before item `item` of a turn: whole tiles, as many for each of the `shares` items of the `turns` turns as for any other, within one tile. */
+export function rowsBefore(item: i32, turn: i32, turns: i32, shares: i32, M: i32, rows: i32): i32 {
+  const tiles = (M + rows - 1) / rows
+  return min(M, <i32>(<i64>(item * turns + turn) * tiles / (turns * shares)) * rows)
+}
+
+/** The items [begin, end) of one turn; parameters as gemm_packed_turn_f32. */
+export function multiplyTurn(
+  a: usize, slot: i32, b: usize, c: usize, cRow: i32, M: i32, N: i32, K: i32, chunk: i32, bias: usize, rounding: i32, turn: i32, turns: i32, shares: i32, begin: i32, end: i32,
+  rows: i32, columns: i32, strict: Tile, fused: Tile,
+): void {
+  for (let item = begin; item < end; item++) {
+    const first = rowsBefore(item, turn, turns, shares, M, rows), last = rowsBefore(item, turn + 1, turns, shares, M, rows)
+    if (first < last) rectangle(a + bytes(item, slot), b, c + bytes(first, cRow), cRow, 0, last - first, 0, N, K, chunk, bias, rounding, rows, columns, strict, fused)
+  }
+}
+
 function rectangle(
   a: usize, b: usize, c: usize, cRow: i32, m0: i32, m1: i32, n0: i32, n1: i32, K: i32, chunk: i32, bias: usize, rounding: i32,
   rows: i32, columns: i32, strict: Tile, fused: Tile,

@@ -4,7 +4,7 @@ import { AWAY, Away, EVEN, Even, None, rounded } from './bf16'
 import { bytes } from './gemm-driver'
 import { read } from './gemm-exact'
 import { pack } from './gemm-pack'
-import { header } from './gemm-packed'
+import { header, rowsBefore } from './gemm-packed'
 import { add_words, clear_words, GROUP, is_known, merge_words, quantize_group, start_words } from './gemm-quantize'
 import { loadPart, storePart } from './lanes'
 import { fake_quantize_columns } from './quantize-columns'
@@ -64,31 +64,56 @@ function copyChunk(from: usize, stride: usize, rows: i32, n: i32, rounding: i32)
 
 /** `count` lanes from `first` on, of one chunk of n k's, quantized in groups of lanes (gemm-quantize.ts). */
 function quantizedLanes(
-  panels: usize, W: i32, panel: usize, src: usize, lanes: i32, K: i32, along: bool, first: i32, count: i32, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
+  panels: usize, W: i32, panel: usize, src: usize, stride: i32, along: bool, first: i32, count: i32, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
 ): void {
-  const lane = along ? bytes(K, 1) : 4, step = along ? 4 : bytes(lanes, 1), to = panels + <usize>(first / W) * panel
+  const lane = along ? bytes(stride, 1) : 4, step = along ? 4 : bytes(stride, 1), to = panels + <usize>(first / W) * panel
   for (let i = k; i < k + n; i += block) quantize_group(to + bytes(i, W), W, panel, src + <usize>first * lane + <usize>i * step, lane, step, min(block, k + n - i), count, rounding, man, emin, emax, max, choices)
 }
 
 /** The same by way of the quantizers for whole tensors, which take every choice; without a quantizer if `block` is 0. */
 function anyChunk(
-  packed: usize, W: i32, panel: usize, src: usize, lanes: i32, K: i32, along: bool, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
+  packed: usize, W: i32, panel: usize, src: usize, stride: i32, lanes: i32, along: bool, k: i32, n: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
 ): void {
   const step = group(along ? FEW : MANY, W), at = scratch + WIDE_AT, blocks = block ? (n + block - 1) / block : 0
   for (let lane = 0; lane < lanes; lane += step) {
     const count = min(step, lanes - lane), to = packed + <usize>(lane / W) * panel + bytes(k, W)
     if (along) {
-      copyChunk(src + bytes(lane, K) + bytes(k, 1), bytes(K, 1), count, n, rounding)
+      copyChunk(src + bytes(lane, stride) + bytes(k, 1), bytes(stride, 1), count, n, rounding)
       if (block) fake_quantize_rows(at, at, n, block, man, emin, emax, max, choices, 0, count * blocks)
       read(at, at + bytes(count, n))
       pack(to, W, panel, at, bytes(n, 1), 4, count, n)
     } else {
-      copyChunk(src + bytes(k, lanes) + bytes(lane, 1), bytes(lanes, 1), n, count, rounding)
+      copyChunk(src + bytes(k, stride) + bytes(lane, 1), bytes(stride, 1), n, count, rounding)
       if (block) fake_quantize_columns(at, at, n, count, block, MANY, man, emin, emax, max, choices, 0, blocks)
       read(at, at + bytes(count, n))
       pack(to, W, panel, at, 4, bytes(count, 1), count, n)
     }
     add_words()
+  }
+}
+
+/** `lanes` lanes of a matrix whose rows are `stride` elements long: chunks [begin, end) of them. Other parameters as gemm_pack_f32. */
+function packLanes(
+  packed: usize, W: i32, src: usize, stride: i32, lanes: i32, K: i32, along: i32, chunk: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32, begin: i32, end: i32,
+): void {
+  const panel = bytes(K, W), panels = packed + header(K, chunk)
+  for (let item = begin; item < end; item++) clear_words(packed + (<usize>item << 4))
+  if (block != 0 && is_known()) {
+    // Source rows are read in long runs: few lanes and all of k, or many lanes of one chunk after the other.
+    const step = whole(along ? FEW_ROWS : GROUP, leastCommon(W, 8)), outer = along ? lanes : (end - begin) * chunk, inner = along ? (end - begin) * chunk : lanes
+    for (let i = 0; i < outer; i += along ? step : chunk) for (let j = 0; j < inner; j += along ? chunk : step) {
+      const k = begin * chunk + (along ? j : i), first = along ? i : j
+      start_words()
+      quantizedLanes(panels, W, panel, src, stride, along != 0, first, min(step, lanes - first), k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
+      merge_words(packed + (<usize>(k / chunk) << 4))
+    }
+    return
+  }
+  for (let item = begin; item < end; item++) {
+    const k = item * chunk
+    start_words()
+    anyChunk(panels, W, panel, src, stride, lanes, along != 0, k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
+    merge_words(packed + (<usize>item << 4))
   }
 }
 
@@ -100,24 +125,21 @@ function anyChunk(
 export function gemm_pack_f32(
   packed: usize, side: i32, src: usize, lanes: i32, K: i32, along: i32, chunk: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32, begin: i32, end: i32,
 ): void {
-  const W = side ? tileColumns : tileRows, panel = bytes(K, W), panels = packed + header(K, chunk)
   prepare(man, emin, emax, max, choices)
-  for (let item = begin; item < end; item++) clear_words(packed + (<usize>item << 4))
-  if (block != 0 && is_known()) {
-    // Source rows are read in long runs: few lanes and all of k, or many lanes of one chunk after the other.
-    const step = whole(along ? FEW_ROWS : GROUP, leastCommon(W, 8)), outer = along ? lanes : (end - begin) * chunk, inner = along ? (end - begin) * chunk : lanes
-    for (let i = 0; i < outer; i += along ? step : chunk) for (let j = 0; j < inner; j += along ? chunk : step) {
-      const k = begin * chunk + (along ? j : i), first = along ? i : j
-      start_words()
-      quantizedLanes(panels, W, panel, src, lanes, K, along != 0, first, min(step, lanes - first), k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
-      merge_words(packed + (<usize>(k / chunk) << 4))
-    }
-    return
-  }
+  packLanes(packed, side ? tileColumns : tileRows, src, along ? K : lanes, lanes, K, along, chunk, rounding, block, man, emin, emax, max, choices, begin, end)
+}
+
+/**
+ * The rows of A that each item has in turn `turn` of `turns`, packed for gemm_packed_turn_f32, each item's `slot` words from the one before; other parameters as
+ * gemm_pack_f32. Items: `shares` shares of the turn's rows.
+ */
+export function gemm_pack_turn_f32(
+  packed: usize, slot: i32, src: usize, M: i32, K: i32, along: i32, chunk: i32, rounding: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32,
+  turn: i32, turns: i32, shares: i32, begin: i32, end: i32,
+): void {
+  prepare(man, emin, emax, max, choices)
   for (let item = begin; item < end; item++) {
-    const k = item * chunk
-    start_words()
-    anyChunk(panels, W, panel, src, lanes, K, along != 0, k, min(chunk, K - k), rounding, block, man, emin, emax, max, choices)
-    merge_words(packed + (<usize>item << 4))
+    const first = rowsBefore(item, turn, turns, shares, M, tileRows), last = rowsBefore(item, turn + 1, turns, shares, M, tileRows)
+    packLanes(packed + bytes(item, slot), tileRows, src + bytes(first, along ? K : 1), along ? K : M, last - first, K, along, chunk, rounding, block, man, emin, emax, max, choices, 0, (K + chunk - 1) / chunk)
   }
 }

@@ -1,7 +1,7 @@
-// gemm_exact_f32 and gemm_packed_f32 with fused multiply-adds: the same bits as assembly/gemm.ts, because a block is fused only when all its products are
+// gemm_exact_f32, gemm_packed_f32 and gemm_packed_turn_f32 with fused multiply-adds: the same bits as assembly/gemm.ts, because a block is fused only when all its products are
 // exact (assembly/gemm-exact.ts). An engine without relaxed SIMD keeps the strict kernels of these names.
 import { gemm, time_tile } from './gemm-driver'
-import { multiplyPacked } from './gemm-packed'
+import { multiplyPacked, multiplyTurn } from './gemm-packed'
 import { fused_tile, strict_tile, tile_columns, tile_rows, TILES } from './gemm-tiles-relaxed'
 
 let tile: i32 = 0
@@ -29,4 +29,9 @@ export function gemm_exact_f32(
 /** Parameters and result as gemm_packed_f32 of the strict module. */
 export function gemm_packed_f32(a: usize, b: usize, c: usize, cRow: i32, M: i32, N: i32, K: i32, chunk: i32, blockRows: i32, bias: usize, rounding: i32, begin: i32, end: i32): void {
   multiplyPacked(a, b, c, cRow, M, N, K, chunk, blockRows, bias, rounding, begin, end, tile_rows(tile), tile_columns(tile), strict_tile(tile), fused_tile(tile))
+}
+
+/** Parameters and result as gemm_packed_turn_f32 of the strict module. */
+export function gemm_packed_turn_f32(a: usize, slot: i32, b: usize, c: usize, cRow: i32, M: i32, N: i32, K: i32, chunk: i32, bias: usize, rounding: i32, turn: i32, turns: i32, shares: i32, begin: i32, end: i32): void {
+  multiplyTurn(a, slot, b, c, cRow, M, N, K, chunk, bias, rounding, turn, turns, shares, begin, end, tile_rows(tile), tile_columns(tile), strict_tile(tile), fused_tile(tile))
 }

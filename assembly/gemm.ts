@@ -4,7 +4,7 @@
 // Items: PANEL-wide panels along the longer of N and M, for each matrix of the batch in turn (src/ops/gemm.ts computes the same count).
 import { use_block_tile } from './gemm-block'
 import { gemm, time_tile } from './gemm-driver'
-import { multiplyPacked } from './gemm-packed'
+import { multiplyPacked, multiplyTurn } from './gemm-packed'
 import { strict_tile, tile_columns, tile_rows, TILES } from './gemm-tiles'
 
 /** The register tile in use; it changes the speed of this instance, never a result. */
@@ -54,4 +54,13 @@ export function gemm_exact_f32(
 export function gemm_packed_f32(a: usize, b: usize, c: usize, cRow: i32, M: i32, N: i32, K: i32, chunk: i32, blockRows: i32, bias: usize, rounding: i32, begin: i32, end: i32): void {
   const strict = strict_tile(tile)
   multiplyPacked(a, b, c, cRow, M, N, K, chunk, blockRows, bias, rounding, begin, end, tile_rows(tile), tile_columns(tile), strict, strict)
+}
+
+/**
+ * The same product in turns, without a bias if bias == 0: of A, gemm_pack_turn_f32 has left the rows that each item has in turn `turn` of `turns`, `slot` words
+ * apart; B is whole. The relaxed module's kernel of the same name replaces this one, and gives the same bits. Items: `shares` shares of the turn's rows.
+ */
+export function gemm_packed_turn_f32(a: usize, slot: i32, b: usize, c: usize, cRow: i32, M: i32, N: i32, K: i32, chunk: i32, bias: usize, rounding: i32, turn: i32, turns: i32, shares: i32, begin: i32, end: i32): void {
+  const strict = strict_tile(tile)
+  multiplyTurn(a, slot, b, c, cRow, M, N, K, chunk, bias, rounding, turn, turns, shares, begin, end, tile_rows(tile), tile_columns(tile), strict, strict)
 }

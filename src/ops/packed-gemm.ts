@@ -65,12 +65,24 @@ function room(p: Program, words: number): number {
   return t.ptr
 }
 
-function prepare(p: Program, o: PreparedOperand, side: 'a' | 'b', chunk: number, packed: number): void {
+/** The arguments of a packing kernel from `src` on. */
+function source(o: PreparedOperand, chunk: number) {
   const { lanes, K, along } = lanesOf(o), { quantizer: q } = o
-  p.emit(
-    'gemm_pack_f32', [packed, side === 'a' ? 0 : 1, o.src.ptr, lanes, K, along ? 1 : 0, chunk, fusedCode(o.round)!, q?.blockSize ?? 0, ...q ? quantizerChoices(q) : [0, 0, 0, 0, 0] as const],
-    Math.ceil(K / chunk), Math.max(1, Math.ceil(WORTH / (lanes * chunk))), { bytes: 8 * lanes * K },
-  )
+  return [o.src.ptr, lanes, K, along ? 1 : 0, chunk, fusedCode(o.round)!, q?.blockSize ?? 0, ...q ? quantizerChoices(q) : [0, 0, 0, 0, 0] as const] as const
+}
+
+function prepare(p: Program, o: PreparedOperand, side: 'a' | 'b', chunk: number, packed: number): void {
+  const { lanes, K } = lanesOf(o)
+  p.emit('gemm_pack_f32', [packed, side === 'a' ? 0 : 1, ...source(o, chunk)], Math.ceil(K / chunk), Math.max(1, Math.ceil(WORTH / (lanes * chunk))), { bytes: 8 * lanes * K })
+}
+
+/** Elements of A from which on it is packed in turns, and what a turn of one thread has: rows that its second-level cache holds while all of B passes. */
+const LARGE = 1 << 18, TURN_ROWS = { least: 48, most: 96 }
+
+/** Turns for A [M, K]: 0 where it is packed whole, because it is small or the threads are many. */
+function turnsOf(M: number, K: number, threads: number): number {
+  if (M * K <= LARGE * threads) return 0
+  return Math.ceil(M / threads / Math.min(TURN_ROWS.most, Math.max(TURN_ROWS.least, Math.floor(LARGE / K))))
 }
 
 /** Rows of C that go together at least: a multiple of the rows of every register tile (4, 5, 6 and 8). */
@@ -78,18 +90,51 @@ const ROWS = 120
 /** Items worth having, for many threads. */
 const ITEMS = 64
 
+export interface PreparedGemm {
+  readonly a: PreparedOperand
+  readonly b: PreparedOperand
+  /** [M, N] */
+  readonly c: Tensor
+  /** [N], or null for none. */
+  readonly bias?: Tensor | null
+  /** Q of the output. */
+  readonly round: ElementRounding | null
+  /** A is packed and used in so many turns, all of it at once if 0. Default: as its size asks for. No result depends on it. */
+  readonly turns?: number
+}
+
 /** Emit c [M, N] = Q(MX(Q a) MX(Q b)) (+ bias [N], see above) with Q = `round` on the output. Throws UsageError when shapes disagree or canPrepare() says no. */
-export function preparedGemm(p: Program, { a, b, c, bias = null, round }: { a: PreparedOperand, b: PreparedOperand, c: Tensor, bias?: Tensor | null, round: ElementRounding | null }): void {
+export function preparedGemm(p: Program, { a, b, c, bias = null, round, turns }: PreparedGemm): void {
   if (!canPrepare(a, b, round)) throw new UsageError('preparedGemm: these operands cannot be prepared (canPrepare)')
   const [M, N] = c.shape as [number, number], { lanes: rows, K } = lanesOf(a), { lanes: columns, K: bK } = lanesOf(b)
   if (rows !== M || columns !== N || K !== bK) throw new UsageError(`preparedGemm: operands of ${rows} x ${K} and ${bK} x ${columns} do not give c [${c.shape}]`)
   if (bias && size(bias.shape) !== N) throw new UsageError(`preparedGemm: bias has shape [${bias.shape}], must have ${N} elements`)
-  const chunk = chunkOf(a, b)!, panels = Math.ceil(N / PANEL)
+  const chunk = chunkOf(a, b)!, { threads } = p.arena
+  if (turns ?? turnsOf(M, K, threads)) inTurns(p, { a, b, c, bias, round, turns: turns ?? turnsOf(M, K, threads) }, chunk, threads)
+  else atOnce(p, { a, b, c, bias, round }, chunk)
+}
+
+function atOnce(p: Program, { a, b, c, bias, round }: PreparedGemm, chunk: number): void {
+  const [M, N] = c.shape as [number, number], { K } = lanesOf(a), panels = Math.ceil(N / PANEL)
   const blockRows = ROWS * Math.ceil(M / ROWS / Math.ceil(ITEMS / panels)), blocks = Math.ceil(M / blockRows)
-  const [x, y] = [packedWords({ lanes: rows, K }, chunk), packedWords({ lanes: columns, K }, chunk)], first = room(p, x + y), second = first + 4 * x
+  const [x, y] = [packedWords(lanesOf(a), chunk), packedWords(lanesOf(b), chunk)], first = room(p, x + y), second = first + 4 * x
   p.nowait(() => {
     prepare(p, a, 'a', chunk, first)
     prepare(p, b, 'b', chunk, second)
   })
   p.emit('gemm_packed_f32', [first, second, c.ptr, N, M, N, K, chunk, blockRows, bias?.ptr ?? 0, fusedCode(round)!], panels * blocks, productGrain(PANEL * Math.min(M, blockRows) * K), { flops: 2 * M * N * K })
+}
+
+/** B is packed by all threads; then each packs some rows of A, multiplies them with all of B while they are in its cache, and so on, waiting for nobody. */
+function inTurns(p: Program, { a, b, c, bias, round, turns = 1 }: PreparedGemm, chunk: number, shares: number): void {
+  const [M, N] = c.shape as [number, number], { K } = lanesOf(a)
+  // An item has whole tiles, of up to 8 rows.
+  const slot = packedWords({ lanes: Math.ceil(M / (turns * shares)) + 8, K }, chunk), first = room(p, shares * slot + packedWords(lanesOf(b), chunk)), second = first + 4 * shares * slot
+  prepare(p, b, 'b', chunk, second)
+  p.nowait(() => {
+    for (let turn = 0; turn < turns; turn++) {
+      p.emit('gemm_pack_turn_f32', [first, slot, ...source(a, chunk), turn, turns, shares], shares, 1, { bytes: 8 * M * K / turns })
+      p.emit('gemm_packed_turn_f32', [first, slot, second, c.ptr, N, M, N, K, chunk, bias?.ptr ?? 0, fusedCode(round)!, turn, turns, shares], shares, 1, { flops: 2 * M * N * K / turns })
+    }
+  })
 }

@@ -2,11 +2,13 @@
 import { Arena, size, type Tensor } from './memory.ts'
 
 export class PlanningArena extends Arena {
+  override readonly threads: number
   #top: number
   #peak: number
 
   constructor(threads: number) {
     super(1, false)
+    this.threads = threads
     this.#top = this.#peak = this.scratch(threads)
   }
 

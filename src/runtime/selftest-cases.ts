@@ -86,6 +86,13 @@ export const cases: Readonly<Record<string, Case>> = {
       ['gemm_packed_f32', [a, b, s.out(M * N), N, M, N, K, 32, 120, s.numbers(N), rounding], 4], ['gemm_packed_f32', [a, b, s.out(M * N), N, M, N, K, 32, 120, 0, rounding], 4],
     ]
   }),
+  gemm_packed_turn_f32: s => each([[1, 0], [0, 1]] as const, ([alongA, alongB]) => {
+    const [M, N, K, slot] = [37, 51, 43, 16 + 64 * 43], [a, b] = [s.room(2 * slot), s.room(16 + (N + 32) * K)], format = [32, ...target('e4m3'), choices(1)] as const, x = s.numbers(M * K, -9, 9), c = s.out(M * N), bias = s.numbers(N)
+    return [
+      ['gemm_pack_f32', [b, 1, s.numbers(N * K, -9, 9), N, K, alongB, 32, 0, ...format], 2],
+      ...each([0, 1], turn => [['gemm_pack_turn_f32', [a, slot, x, M, K, alongA, 32, 0, ...format, turn, 2, 2], 2], ['gemm_packed_turn_f32', [a, slot, b, c, N, M, N, K, 32, bias, 0, turn, 2, 2], 2]] as const),
+    ]
+  }),
   'gemm_exact_f32 of inexact products': s => [product(s, 'gemm_exact_f32', s.specials, true, true)],
   gemm_block: s => {
     const [M, N, blocks, size] = [37, 51, 3, 32]
@@ -345,6 +352,7 @@ export const pins: Readonly<Record<string, number>> = {
   'gemm_f32 of special values': 0x9d846152,
   gemm_exact_f32: 0x66266812,
   gemm_packed_f32: 0x6ada2361,
+  gemm_packed_turn_f32: 0xdf606bfd,
   'gemm_exact_f32 of inexact products': 0x05e732dc,
   gemm_block: 0xc901998c,
   fake_quantize_rows: 0xa1d297b5,

@@ -15,11 +15,11 @@ const core = loadModules()
 const engines = [0, 1, 2].map(tile => ({ ex: new InlineExecutor({ ...core, tiles: { strict: tile, fused: tile } }), name: tileName(core.relaxed ?? core.kernels, tile, false) }))
 
 type Settings = Pick<PreparedOperand, 'quantizer' | 'round'>
-interface Case { a: Settings & { along: boolean }, b: Settings & { along: boolean }, round: ElementRounding | null, biased: boolean, fill?: Fill, batch?: number, threads?: number }
+interface Case { a: Settings & { along: boolean }, b: Settings & { along: boolean }, round: ElementRounding | null, biased: boolean, fill?: Fill, batch?: number, threads?: number, turns?: number }
 
 const rounded = (x: Float32Array, r: ElementRounding | null): Float32Array => r ? roundElements(x, r) : x
 
-function check(ex: InlineExecutor, M: number, N: number, K: number, { a, b, round, biased, fill = spread, batch = 1, threads = 1 }: Case): void {
+function check(ex: InlineExecutor, M: number, N: number, K: number, { a, b, round, biased, fill = spread, batch = 1, threads = 1, turns }: Case): void {
   const { arena } = ex, mark = arena.mark(), p = new Program(arena)
   const values: Float32Array[] = []
   const operand = ({ along, quantizer, round }: Case['a'], lanes: number, seed: number): PreparedOperand => {
@@ -29,7 +29,7 @@ function check(ex: InlineExecutor, M: number, N: number, K: number, { a, b, roun
     return { src: arena.from(x, ...shape), axis, quantizer, round }
   }
   const [x, y] = [operand(a, M, 1), operand(b, N, 2)], bias = fill(N, 3), c = arena.from(new Float32Array(M * N), M, N)
-  preparedGemm(p, { a: x, b: y, c, bias: biased ? arena.from(bias) : null, round })
+  preparedGemm(p, { a: x, b: y, c, bias: biased ? arena.from(bias) : null, round, ...turns !== undefined && { turns } })
   inShares(ex, p, threads)
   const sums = new Float32Array(M * N)
   gemm(
@@ -50,6 +50,13 @@ describe.each(engines)('preparedGemm equals its definition, bit for bit, for the
   it('for shapes and orientations', () => {
     for (const [M, N, K] of [[1, 1, 1], [2, 19, 33], [37, 51, 43], [9, 50, 96]] as const) for (const along of both) for (const other of both) for (const biased of both) {
       check(ex, M, N, K, { a: { along, quantizer: e4m3, round: bf16Even }, b: { along: other, quantizer: e4m3, round: null }, round: bf16Away, biased })
+    }
+  })
+
+  it('in turns', () => {
+    for (const [M, N, K] of [[1, 1, 1], [2, 19, 33], [37, 51, 43], [100, 20, 96]] as const) for (const along of both) for (const turns of [1, 2, 3]) {
+      check(ex, M, N, K, { a: { along, quantizer: e4m3, round: bf16Even }, b: { along: !along, quantizer: e4m3, round: null }, round: bf16Away, biased: true, turns })
+      check(ex, M, N, K, { a: { along, ...plain }, b: { along, quantizer: e4m3, round: null }, round: null, biased: false, turns })
     }
   })
 

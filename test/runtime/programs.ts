@@ -77,7 +77,7 @@ export const operations: Record<string, Operation> = {
   gemm: (p, out, a, b, seed) => gemm(p, { a, b, c: out, transA: (seed & 1) === 1, transB: (seed & 2) === 2, products: seed & 4 ? 'exact' : 'rounded' }),
   'prepared gemm'(p, out, a, b, seed) {
     const operand = (src: Tensor, axis: number, format: FormatName) => ({ src, axis, quantizer: seed & 4 ? null : blockQuantizer('ocp', format, { blockSize: 8 }), round: pick([null, bfloat(16)], seed >> 3) })
-    preparedGemm(p, { a: operand(a, seed & 1, pick(formats, seed)), b: operand(b, seed >> 1 & 1, 'e4m3'), c: out, bias: seed & 16 ? row(a) : null, round: pick([null, bfloat(16)], seed >> 5) })
+    preparedGemm(p, { a: operand(a, seed & 1, pick(formats, seed)), b: operand(b, seed >> 1 & 1, 'e4m3'), c: out, bias: seed & 16 ? row(a) : null, round: pick([null, bfloat(16)], seed >> 5), turns: seed % 3 })
   },
   'block gemm'(p, out, a, b, seed) {
     const quantizer = blockQuantizer('ocp', pick(['e2m1', 'int8'], seed), { blockSize: 16 })
