@@ -19,13 +19,7 @@ import { compareRow, compareRuns } from './compare.mjs'
 import { copyRate, peakFlops } from './limits.mjs'
 import { interleave, local } from './measure.mjs'
 
-const { values: options, positionals: names } = parseArgs({
-  allowPositionals: true,
-  options: {
-    json: { type: 'string' }, compare: { type: 'string' }, rounds: { type: 'string', default: '7' }, ms: { type: 'string', default: '40' },
-    threads: { type: 'string', default: String(availableParallelism()) }, peers: { type: 'boolean', default: false }, 'no-wide': { type: 'boolean', default: false },
-  },
-})
+const { values: options, positionals: names, before } = given()
 const helpers = ['main', 'wasm', 'limits', 'measure', 'compare', 'fit']
 
 if (!options['no-wide'] && wideAllowed()) enableWide()
@@ -54,7 +48,7 @@ limits of one thread: ${(peak / 1e9).toFixed(1)} GFLOP/s in registers, ${(peak12
 best of ${options.rounds} rounds of ${options.ms} ms, ${new Date().toISOString().slice(0, 10)}
 `)
 
-const before = options.compare ? JSON.parse(readFileSync(options.compare, 'utf8')) : null, old = new Map(before?.map(row => [row.name, row]))
+const old = new Map(before?.map(row => [row.name, row]))
 const wanted = figure => !names.length || names.some(name => figure.name.includes(name))
 const rows = []
 for (const family of readdirSync(import.meta.dirname ?? new URL('.', import.meta.url).pathname).filter(f => f.endsWith('.mjs')).map(f => f.slice(0, -4)).sort()) {
@@ -77,6 +71,7 @@ for (const family of readdirSync(import.meta.dirname ?? new URL('.', import.meta
   }
   inline.arena.release(mark)
 }
+if (!rows.length) { console.error(`bench: no figure's name contains ${names.join(' or ')}`); process.exitCode = 2 }
 if (before) for (const line of compareRuns(rows, before, wanted)) console.log(line)
 if (options.json) writeFileSync(options.json, `${JSON.stringify(rows, null, 1)}\n`)
 await pool?.close()
@@ -123,4 +118,22 @@ async function peersOf(figures) {
 
 async function closePeers() {
   if (options.peers) (await import('./peers/peers.mjs')).close()
+}
+
+/** The command line; a wrong one is told in a line, exit code 2. */
+function given() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: 'string' }, compare: { type: 'string' }, rounds: { type: 'string', default: '7' }, ms: { type: 'string', default: '40' },
+        threads: { type: 'string', default: String(availableParallelism()) }, peers: { type: 'boolean', default: false }, 'no-wide': { type: 'boolean', default: false },
+      },
+    })
+    for (const name of ['rounds', 'ms', 'threads']) if (!/^[1-9]\d*$/.test(values[name])) throw new Error(`--${name} is ${values[name]}, must be a positive integer`)
+    return { values, positionals, before: values.compare === undefined ? null : JSON.parse(readFileSync(values.compare, 'utf8')) }
+  } catch ({ message }) {
+    console.error(`bench: ${message.split('\n')[0]}\nusage: npm run bench -- [NAME...] [--json FILE] [--compare FILE] [--rounds N] [--ms N] [--threads N] [--peers] [--no-wide]`)
+    process.exit(2)
+  }
 }
