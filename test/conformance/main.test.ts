@@ -1,8 +1,9 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { findSets, format, runSet } from '../../src/conformance/main.ts'
+import { sets } from '../../src/conformance/sets.ts'
 import type { SetResult } from '../../src/conformance/types.ts'
 
 const table = (result: () => SetResult) => ({ casts: async () => ({ run: async () => result() }) })
@@ -36,4 +37,8 @@ test('sets are the subfolders, or the folder itself', () => {
   writeFileSync(join(dir, 'casts', 'a.json'), '{}')
   expect(findSets(dir)).toEqual([join(dir, 'casts')])
   expect(findSets(join(dir, 'casts'))).toEqual([join(dir, 'casts')])
+})
+
+test('every set of the repository has a runner', () => {
+  expect(findSets('test/vectors').map(folder => basename(folder)).filter(name => !Object.hasOwn(sets, name))).toEqual([])
 })

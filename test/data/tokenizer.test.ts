@@ -9,7 +9,7 @@ import { BytePairEncoder, trainBytePairs, vocabularySize } from '../../src/data/
 import { bytePairJson, bytePairTokenizer, byteTokenizer, loadTokenizer } from '../../src/data/tokenizer.ts'
 import { UsageError } from '../../src/errors.ts'
 
-const vectors = JSON.parse(readFileSync(new URL('../vectors/tokenizer/tokenizer.json', import.meta.url), 'utf8'))
+const vectors = JSON.parse(readFileSync(new URL('./tokenizer/tokenizer.json', import.meta.url), 'utf8'))
 const folder = mkdtempSync(join(tmpdir(), 'tokenizer-'))
 const file = (name: string, text: string) => { const path = join(folder, name); writeFileSync(path, text); return path }
 
