@@ -135,6 +135,15 @@ describe('FP4, whole products against the plain kernel', () => {
       if (packed) expect(runTile(ex, config, tile, false, true)).toEqual(want)
     }
   })
+  it.each(configs)('$name $format $block: scales ever further apart', ({ config, format, block }) => {
+    const [M, N, K] = [10, 18, 320]
+    for (let spread = 0; spread < (format === 'e8m0' ? 100 : 60); spread += 1 + (spread >> 3)) {
+      const a = operand(M, K, format, block, spread, spread), b = operand(N, K, format, block, spread + 200, spread)
+      const c = fill(M, i => fill(N, j => i % 3 ? word(i * N + j, spread) % 0x10000000 + 0x38000000 + (j % 2) * 0x80000000 : 0))
+      const tile = { a: a.codes, b: b.codes, c, scaleA: a.scales, scaleB: b.scales }
+      expect(runTile(ex, config, tile)).toEqual(runTile(ex, config, tile, true))
+    }
+  })
   it.each(configs)('$name $format $block: NaN scales and zeros of every kind', ({ config, format, block }) => {
     const [M, N, K] = [70, 20, 600], a = operand(M, K, format, block, 1, 4), b = operand(N, K, format, block, 2, 4)
     const nan = format === 'e8m0' ? 255 : 0x7f, per = K / block
