@@ -102,9 +102,11 @@ export function lanes_to_cut(ks: u32, from: usize, pa: usize, pb: usize, coldA: 
 function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 1023 }
 
 /**
- * Lanes of a step again, from E; products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took them, i32 (`integers`), f64 (`values`) or both; low: a bound on the last bits of all products; row, column: of the tile. Returns whether a result is Inf.
+ * Lanes of a step again, from E; products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took them, i32 (`integers`), f64
+ * (`floats`) or both; low: a bound on the last bits of all products; row, column: of the tile. Returns whether a result is Inf.
  */
-export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize, integers: bool, values: bool, pa: usize, pb: usize, coldA: usize, coldB: usize, low: i32, row: i32, column: i32, s: i32): bool {
+export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize, integers: bool, floats: bool, pa: usize, pb: usize, coldA: usize, coldB: usize,
+  low: i32, row: i32, column: i32, s: i32): bool {
   const fa = pa + unitsAt(ROWS, stepLength, inIntegers), fb = pb + unitsAt(COLUMNS, stepLength, inIntegers)
   let special = false
   for (; lanes; lanes &= lanes - 1) {
@@ -116,7 +118,7 @@ export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize,
     if (abs(c) < high) E = max(E, top_exponent(row + r, column + j, s))
     if (E < -1000) continue // all terms are zeros
     const cut = E - fractionBits, unit = pow2(cut), scale = pow2(-cut)
-    let sum: f64 = values ? load<f64>(sums + INTEGER_TILE + lane) : 0
+    let sum: f64 = floats ? load<f64>(sums + INTEGER_TILE + lane) : 0
     if (integers) sum += <f64>load<i32>(sums + (lane >> 1)) * load<f64>(ub) * load<f64>(ua)
     // Beyond 45 binades sums of 32 products need not be exact in f64 before they are cut.
     if (high > pow2(low + 45)) {

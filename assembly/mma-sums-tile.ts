@@ -5,7 +5,7 @@ import { isSpecial, nanBits } from './mma-round'
 /** Bytes of a tile of f64, and of i32. */
 export const TILE: usize = 512, INTEGER_TILE: usize = 256
 
-/** Masks and constants, two lanes each: the 24 leading bits of an f64; its sign; all but that; its exponent; 1.5 2^52, which as an integer plus n is, as an f64, 1.5 2^52 + n. */
+/** Masks and constants, two lanes each: the 24 leading bits of an f64; its sign; all but that; its exponent; 1.5 2^52, which as an integer plus n is as an f64 1.5 2^52 + n. */
 const KEEP = memory.data<i64>([-0x20000000, -0x20000000])
 const SIGN = memory.data<u64>([0x8000000000000000, 0x8000000000000000])
 const MAGNITUDE = memory.data<u64>([0x7fffffffffffffff, 0x7fffffffffffffff])
@@ -25,8 +25,8 @@ function low_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f6
 function high_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f64x2.mul(f64x2.mul(f64x2.sub(i64x2.add(i64x2.extend_high_i32x4_s(n), magic), magic), v128.load(fb, 16)), unit) }
 
 /**
- * to = RZ(from + sums), for sums i32 in the units of rows and columns (fa, fb), T i32; f64, behind them, T f64; or both added, T i64. At `told`: 32 bytes, not all 0 if some of `from` is not a multiple of
- * its 2^(H - F); 32 of the largest |from|. `cut`: 2^-F.
+ * to = RZ(from + sums): i32 in the units of rows and columns (fa, fb; T i32), or f64 that lie behind them (T f64), or both added (T i64). At `told`: 32 bytes, not all 0 if
+ * some of `from` is not a multiple of its 2^(H - F); 32 of the largest |from|. `cut`: 2^-F.
  */
 export function finish<T>(integers: usize, fa: usize, fb: usize, from: usize, to: usize, told: usize, cut: f64): void {
   const keep = v128.load(KEEP), magic = v128.load(MAGIC), magnitude = v128.load(MAGNITUDE)
