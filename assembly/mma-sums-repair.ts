@@ -103,12 +103,11 @@ function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 
 
 /**
  * Lanes of a step again, from E; products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took them, i32 (`integers`), f64
- * (`floats`) or both; low: a bound on the last bits of all products; row, column: of the tile. Returns whether a result is Inf.
+ * (`floats`) or both; low: a bound on the last bits of all products; row, column: of the tile.
  */
 export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize, integers: bool, floats: bool, pa: usize, pb: usize, coldA: usize, coldB: usize,
-  low: i32, row: i32, column: i32, s: i32): bool {
+  low: i32, row: i32, column: i32, s: i32): void {
   const fa = pa + unitsAt(ROWS, stepLength, inIntegers), fb = pb + unitsAt(COLUMNS, stepLength, inIntegers)
-  let special = false
   for (; lanes; lanes &= lanes - 1) {
     const at = <i32>ctz(lanes), r = at / COLUMNS, j = at % COLUMNS, lane = <usize>at << 3
     const ua = fa + (<usize>r << 3), ub = fb + (<usize>j << 3)
@@ -133,13 +132,8 @@ export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize,
         sum += trunc(p * scale) * unit - p
       }
     }
-    const d = reinterpret<f64>(reinterpret<u64>(trunc(c * scale) * unit + sum) & 0xffffffffe0000000)
-    if (abs(d) >= pow2(128)) {
-      special = true
-      store<f64>(to + lane, copysign<f64>(Infinity, d))
-    } else store<f64>(to + lane, d)
+    store<u64>(to + lane, reinterpret<u64>(trunc(c * scale) * unit + sum) & 0xffffffffe0000000)
   }
-  return special
 }
 
 const HIGH_HALVES = memory.data<i32>([-0x10000, -0x10000, -0x10000, -0x10000])

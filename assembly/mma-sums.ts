@@ -12,7 +12,7 @@
 //
 // S is computed in f64, or, where significands are of at most four bits (FP8, FP6, FP4 elements), in integers: see mma-sums-pack.ts.
 // A step that holds an Inf or NaN, or whose magnitudes could leave the f32 range, goes through the plain kernel. The floor of E cannot show: 2^(floor - F) is below
-// 2^-149, of which every term is a multiple here. Results above the range come only from |c| >= 2^126, which cuts every product: repair sees them.
+// 2^-149, of which every term is a multiple here.
 import { COLUMNS, END_PAIR, FIRST_PAIR, HIGH, LOW, PLANES_USED, PLANE_STEP, ROWS, coldBytes, hotBytes, infoAt, leastAt, planeAt, pow2, unitsAt } from './mma-sums-pack'
 import { ks_below, lanes_to_cut, plain, repair, set_operands } from './mma-sums-repair'
 import { INTEGER_TILE, TILE, add_scaled, finish, lanes_in_doubt, load_tile, store_tile } from './mma-sums-tile'
@@ -79,7 +79,7 @@ function run(t: i32, pa: usize, pb: usize, coldA: usize, coldB: usize, row: i32,
   const infoA = pa + infoAt(ROWS, step, inIntegers), infoB = pb + infoAt(COLUMNS, step, inIntegers)
   const high = load<i32>(infoA, HIGH) + load<i32>(infoB, HIGH), low = load<i32>(infoA, LOW) + load<i32>(infoB, LOW)
   store<i32>(at, <i32>(TILE - old), CURRENT)
-  // Sums stay below 2^(high + 7), results above 2^-149 or exact.
+  // Results above 2^-149 are exact; none leaves the range: a product is below 2^102, which |c| >= 2^127 cuts to nothing as F <= 25, and 32 of them below 2^107.
   if (load<i32>(at, SPECIAL_TILE) || high > 100 || low < -149) {
     store<i32>(at, plain(from, to, row, column, s), SPECIAL_TILE)
     return
@@ -107,7 +107,7 @@ function run(t: i32, pa: usize, pb: usize, coldA: usize, coldB: usize, row: i32,
   const leastA = pa + leastAt(ROWS, step, inIntegers), leastB = pb + leastAt(COLUMNS, step, inIntegers)
   const ks = ks_below(leastA, leastB, cut)
   if (ks) lanes |= lanes_to_cut(ks, from, pa, pb, coldA, coldB, masks)
-  if (lanes) store<i32>(at, repair(lanes, ks, from, to, sums, inIntegers, !inIntegers || !whole, pa, pb, coldA, coldB, low, row, column, s), SPECIAL_TILE)
+  if (lanes) repair(lanes, ks, from, to, sums, inIntegers, !inIntegers || !whole, pa, pb, coldA, coldB, low, row, column, s)
 }
 
 // @ts-ignore: decorator
