@@ -104,14 +104,15 @@ export interface PreparedGemm {
 }
 
 /** Emit c [M, N] = Q(MX(Q a) MX(Q b)) (+ bias [N], see above) with Q = `round` on the output. Throws UsageError when shapes disagree or canPrepare() says no. */
-export function preparedGemm(p: Program, { a, b, c, bias = null, round, turns }: PreparedGemm): void {
+export function preparedGemm(p: Program, io: PreparedGemm): void {
+  const { a, b, c, bias, round } = io
   if (!canPrepare(a, b, round)) throw new UsageError('preparedGemm: these operands cannot be prepared (canPrepare)')
   const [M, N] = c.shape as [number, number], { lanes: rows, K } = lanesOf(a), { lanes: columns, K: bK } = lanesOf(b)
   if (rows !== M || columns !== N || K !== bK) throw new UsageError(`preparedGemm: operands of ${rows} x ${K} and ${bK} x ${columns} do not give c [${c.shape}]`)
   if (bias && size(bias.shape) !== N) throw new UsageError(`preparedGemm: bias has shape [${bias.shape}], must have ${N} elements`)
-  const chunk = chunkOf(a, b)!, { threads } = p.arena
-  if (turns ?? turnsOf(M, K, threads)) inTurns(p, { a, b, c, bias, round, turns: turns ?? turnsOf(M, K, threads) }, chunk, threads)
-  else atOnce(p, { a, b, c, bias, round }, chunk)
+  const chunk = chunkOf(a, b)!, { threads } = p.arena, { turns = turnsOf(M, K, threads) } = io
+  if (turns) inTurns(p, io, chunk, turns, threads)
+  else atOnce(p, io, chunk)
 }
 
 function atOnce(p: Program, { a, b, c, bias, round }: PreparedGemm, chunk: number): void {
@@ -126,7 +127,7 @@ function atOnce(p: Program, { a, b, c, bias, round }: PreparedGemm, chunk: numbe
 }
 
 /** B is packed by all threads; then each packs some rows of A, multiplies them with all of B while they are in its cache, and so on, waiting for nobody. */
-function inTurns(p: Program, { a, b, c, bias, round, turns = 1 }: PreparedGemm, chunk: number, shares: number): void {
+function inTurns(p: Program, { a, b, c, bias, round }: PreparedGemm, chunk: number, turns: number, shares: number): void {
   const [M, N] = c.shape as [number, number], { K } = lanesOf(a)
   // An item has whole tiles, of up to 8 rows.
   const slot = packedWords({ lanes: Math.ceil(M / (turns * shares)) + 8, K }, chunk), first = room(p, shares * slot + packedWords(lanesOf(b), chunk)), second = first + 4 * shares * slot
