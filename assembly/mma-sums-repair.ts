@@ -102,7 +102,7 @@ export function lanes_to_cut(ks: u32, from: usize, pa: usize, pb: usize, coldA: 
 function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 1023 }
 
 /**
- * Lanes of a step again, from E; products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took them, i32 (`integers`), f64
+ * Lanes of a step again, from E: those with a c or a product to cut, hence not 0. Products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took them, i32 (`integers`), f64
  * (`floats`) or both; low: a bound on the last bits of all products; row, column: of the tile.
  */
 export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize, integers: bool, floats: bool, pa: usize, pb: usize, coldA: usize, coldB: usize,
@@ -113,9 +113,8 @@ export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize,
     const ua = fa + (<usize>r << 3), ub = fb + (<usize>j << 3)
     const high = load<f64>(ua + topsAfter(ROWS)) * load<f64>(ub + topsAfter(COLUMNS))
     const c = load<f64>(from + lane)
-    let E = c == 0 ? i32.MIN_VALUE : log2(c) // a subnormal has -126, but neither cuts any term
+    let E = log2(c) // of a subnormal and of 0 too little, but -126 cuts no term, and 0 does not count
     if (abs(c) < high) E = max(E, top_exponent(row + r, column + j, s))
-    if (E < -1000) continue // all terms are zeros
     const cut = E - fractionBits, unit = pow2(cut), scale = pow2(-cut)
     let sum: f64 = floats ? load<f64>(sums + INTEGER_TILE + lane) : 0
     if (integers) sum += <f64>load<i32>(sums + (lane >> 1)) * load<f64>(ub) * load<f64>(ua)

@@ -58,6 +58,28 @@ describe.each(['e4m3', 'e5m2'] as const)('integers of %s', name => {
   })
 })
 
+describe('NaN and Inf', () => {
+  const config = mmaConfig('blackwell-mxf8f6f4', { a: 'e5m2', b: 'e5m2' }), ones = (rows: number) => fill(rows, i => fill(64, k => 0x3c + (i + k) % 3))
+
+  it('in operands, in whole tiles, and in steps after them', () => {
+    for (const special of [0x7c, 0xfc, 0x7e]) {
+      for (const at of [0, 17, 40]) {
+        const a = ones(5), b = ones(32)
+        b[18]![at] = special
+        check(config, ones(5), b, 0x3f800000, [127, 127], [127, 127])
+        a[1]![at] = special
+        a[2]![63 - at] = special + 0x80 & 0xff
+        check(config, a, b, 0, [127, 120], [127, 127])
+      }
+    }
+    check(config, ones(4), ones(16), 0, [127, 255], [127, 127])
+  })
+
+  it('in accumulators', () => {
+    for (const c of [0x7f800000, 0xff800000, 0x7f800001, 0xffc00000]) for (const rows of [16, 5]) check(config, ones(4), ones(rows), c, [127, 130], [127, 127])
+  })
+})
+
 describe('range', () => {
   const config = mmaConfig('blackwell-mxf8f6f4', { a: 'e4m3', b: 'e4m3' })
 
