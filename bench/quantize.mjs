@@ -49,6 +49,7 @@ export async function benches({ inline, pool, threads }) {
   await add('floor-even/columns/2048x256', [2048, 256], 'copy', (p, x, y) => fakeQuantize(p, x, y, 0, quantizers[0][1]))
   const large = [8192, 4096], [rows, cols] = large, order = `quantize/copy in panels/${rows}x${cols}`
   await add(`floor-even/rows/${rows}x${cols}`, large, 'copy-memory', (p, x, y) => fakeQuantize(p, x, y, 1, quantizers[0][1]))
+  await add(`floor-even/rows/${rows}x${cols} in place`, large, 'copy-memory', (p, x) => fakeQuantize(p, x, x, 1, quantizers[0][1]))
   await add(`floor-even/columns/${rows}x${cols}`, large, 'copy-memory', (p, x, y) => fakeQuantize(p, x, y, 0, quantizers[0][1]), { task: order, beside: order, besides: 'a copy in that order' })
   const { copy_panels, memory } = instantiate(await compile(copyPanels), 1 + rows * cols / 2 ** 17)
   new Uint8Array(memory.buffer).fill(1)
