@@ -125,6 +125,12 @@ export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize,
         const p = value(pa, coldA, ROWS, r, k) * value(pb, coldB, COLUMNS, j, k)
         sum += trunc(p * scale) * unit
       }
+    } else if (!inIntegers) {
+      const x = pa + (<usize>r << 3), y = pb + (<usize>j << 3)
+      for (let k: usize = 0; k < <usize>stepLength; k++) {
+        const p = load<f64>(x + k * (8 * ROWS)) * load<f64>(y + k * (8 * COLUMNS))
+        sum += trunc(p * scale) * unit - p
+      }
     } else {
       for (let rest = ks; rest; rest &= rest - 1) {
         const k = <i32>ctz(rest), p = value(pa, coldA, ROWS, r, k) * value(pb, coldB, COLUMNS, j, k)

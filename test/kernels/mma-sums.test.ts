@@ -37,6 +37,11 @@ describe.each(['e4m3', 'e5m2'] as const)('integers of %s', name => {
     }
   })
 
+  it('largest sums of small elements: those of plane 1 with the largest of the other operand', () => {
+    const b = fill(16, j => fill(32, k => k ? largest - j % 4 : 1)) // the small one makes the unit small
+    for (let code = largest - 0x60; code < largest - 0x4c; code++) for (const large of [4, 8, 16]) check(config, fill(4, i => fill(32, k => k < large ? largest - i % 2 : code)), b, 0)
+  })
+
   it('small elements of both operands at the same k, the large ones at others', () => {
     for (const places of [[2], [31], [2, 31], [5, 6], [2, 3, 4], [15, 16, 17], [30]]) {
       for (let value = 1; value < 24; value++) {
