@@ -14,7 +14,7 @@ export async function benches({ inline, pool, threads }) {
   const add = async (scheme, point, count) => {
     const name = nameOf(scheme, point, count)
     if (figures.some(f => f.name === name)) return
-    const { step, flops } = stepper(count === 1 ? inline : await pool(), scheme, [`model.width=${point.width}`, `model.depth=${point.depth}`, `batch=${point.batch}`])
+    const { step, flops } = await stepper(count === 1 ? inline : await pool(), scheme, [`model.width=${point.width}`, `model.depth=${point.depth}`, `batch=${point.batch}`])
     figures.push({ name, unit: 'ms', work: flops, limit: 'flops', task: 'growth', run: step, ...count > 1 && { threads: count } })
   }
   for (const scheme of SCHEMES) {

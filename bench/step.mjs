@@ -8,11 +8,12 @@ import { few, local } from './measure.mjs'
 const arms = ['fp32', 'e4m3/e4m3', 'mxfp8-rceil']
 const sizes = [{ width: 128, depth: 4, batch: 256 }, { width: 512, depth: 4, batch: 2048, runs: 3 }]
 
-/** A step that only trains, as a function: it measures nothing. */
-export function stepper(executor, precision, set) {
+/** A step that only trains, as a function: it measures nothing. `again` trains on the batch there is, which is drawn here first. */
+export async function stepper(executor, precision, set) {
   const config = loadConfig(null, [...set, `precision=${precision}`, 'baseline=null', 'validation.every=0', 'metrics.gradient=0', 'metrics.overflow=0', 'metrics.activations=0', 'metrics.gamma=0'])
   const task = new StudentTeacher(executor, config)
   task.build(0)
+  await task.prepare(0)
   let done = 0
   const again = async () => {
     await task.gradients()
@@ -31,7 +32,7 @@ export async function benches({ inline, pool, threads }) {
     const { width, depth, batch } = question, name = `d${width} L${depth} batch ${batch}`, set = [`model.width=${width}`, `model.depth=${depth}`, `batch=${batch}`]
     for (const precision of arms.slice(0, runs ? 2 : 3)) {
       for (const count of threads > 1 ? [1, threads] : [1]) {
-        const { step, again, flops } = stepper(count === 1 ? inline : await pool(), precision, set)
+        const { step, again, flops } = await stepper(count === 1 ? inline : await pool(), precision, set)
         for (const [variant, run] of [['', step], [' on one batch', again]]) {
           const named = scheme => `step/${name}/${scheme.replace('/', '-')}${variant}${count > 1 ? `/${count} threads` : ''}`
           figures.push({

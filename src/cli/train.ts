@@ -28,7 +28,7 @@ Writes a run directory named by the configuration's hash: config.json, metrics.j
   --json             progress and summary as JSON lines on the standard output
 
 presets:
-${Object.entries(presets()).map(([name, line]) => `  ${name.padEnd(14)}${line}`).join('\n')}
+${Object.entries(presets()).map(([name, line]) => `  ${name.padEnd(16)}${line}`).join('\n')}
 
 examples:
   blockscale train quick
