@@ -36,17 +36,17 @@ const TILES_AT: usize = 4096, SET: usize = 512, TILE: usize = 2 * SET
 const STATE_AT: usize = TILES_AT + <usize>TALL * TILE
 
 /** Where the operands came from, for the lanes that go through the plain kernel. */
-let codesA: usize = 0, scalesA: usize = 0, codesB: usize = 0, scalesB: usize = 0
-let rowsA: i32 = 0, rowsB: i32 = 0, length: i32 = 0, blockSize: i32 = 0, kindOfScale: i32 = 0, nibbled: i32 = 0, fractionBits: i32 = 0, floorExp: i32 = 0
+let codesA: usize = 0, nibblesA: i32 = 0, scalesA: usize = 0, codesB: usize = 0, nibblesB: i32 = 0, scalesB: usize = 0
+let rowsA: i32 = 0, rowsB: i32 = 0, length: i32 = 0, blockSize: i32 = 0, kindOfScale: i32 = 0, fractionBits: i32 = 0, floorExp: i32 = 0
 
 /**
  * GST-FDPA over the panels of mma_pack_fp4, with the bits of mma_gst_fdpa. d[M, N] = chain of the steps first..last from c[M, N] (0: from +0), bits of f32. The
  * operands' codes and scales are as mma_pack_fp4 took them. Items: blocks of 64 rows by 16 columns; as many row blocks as CACHE holds pass all columns together.
  */
-export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usize, a: usize, a_scales: usize, b: usize, b_scales: usize,
-  M: i32, N: i32, K: i32, block: i32, kind: i32, nibbles: i32, first: i32, last: i32, fraction: i32, floor: i32, begin: i32, end: i32): void {
-  codesA = a; scalesA = a_scales; codesB = b; scalesB = b_scales
-  rowsA = M; rowsB = N; length = K; blockSize = block; kindOfScale = kind; nibbled = nibbles; fractionBits = fraction; floorExp = floor
+export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usize, a: usize, a_nibbles: i32, a_scales: usize, b: usize, b_nibbles: i32, b_scales: usize,
+  M: i32, N: i32, K: i32, block: i32, kind: i32, first: i32, last: i32, fraction: i32, floor: i32, begin: i32, end: i32): void {
+  codesA = a; nibblesA = a_nibbles; scalesA = a_scales; codesB = b; nibblesB = b_nibbles; scalesB = b_scales
+  rowsA = M; rowsB = N; length = K; blockSize = block; kindOfScale = kind; fractionBits = fraction; floorExp = floor
   const steps = (K + 63) >> 6
   const blocks = (M + ROWS * TALL - 1) / (ROWS * TALL)
   const columns = (N + COLUMNS - 1) / COLUMNS, together = max(1, CACHE / (TALL * max(1, steps) * <i32>panelBytes(ROWS)))
@@ -266,11 +266,11 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
       if (limit < 0 && !isNaN(load<f64>(to + lane))) continue
       const x = scratch + ROW_A_AT, y = scratch + ROW_B_AT + <usize>j * ROW
       if (decodedA != r) {
-        specialA = decode(x, codesA, scalesA, row + r, s)
+        specialA = decode(x, codesA, nibblesA, scalesA, row + r, s)
         decodedA = r
       }
       if (!(decodedB >> j & 1)) {
-        specialB |= decode(y, codesB, scalesB, column + j, s) << j
+        specialB |= decode(y, codesB, nibblesB, scalesB, column + j, s) << j
         decodedB |= 1 << j
       }
       const bits = specialA || (specialB >> j & 1) ? nanBits(false) : gst_step(x, y, x + 64, y + 64, to_bits(c), fractionBits, floorExp)
@@ -286,8 +286,8 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
 }
 
 /** One step of a row for the plain kernel: 64 doubled values and four scale words. */
-function decode(to: usize, codes: usize, scales: usize, row: i32, s: i32): i32 {
-  return decode_group_step(to, to + 64, codes + <usize>row * <usize>(nibbled ? length >> 1 : length), nibbled,
+function decode(to: usize, codes: usize, nibbles: i32, scales: usize, row: i32, s: i32): i32 {
+  return decode_group_step(to, to + 64, codes + <usize>row * <usize>(nibbles ? length >> 1 : length), nibbles,
     scales + <usize>row * <usize>((length + blockSize - 1) / blockSize), length, s, blockSize, kindOfScale)
 }
 

@@ -106,9 +106,8 @@ export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand,
     return
   }
   if (a.packed && b.packed) {
-    const { scale } = config
-    p.emit('mma_gst_fast', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, a.codes.ptr, a.codes.scales!, b.codes.ptr, b.codes.scales!, M, N, K, scale!.block,
-      scale!.format === 'ue4m3' ? 1 : 0, a.codes.nibbles ? 1 : 0, from, to, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['gst-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['gst-fdpa'].b * steps * L))
+    const { scale } = config, given = ({ ptr, nibbles, scales }: MmaCodes) => [ptr, nibbles ? 1 : 0, scales!] as const
+    p.emit('mma_gst_fast', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, ...given(a.codes), ...given(b.codes), M, N, K, scale!.block, scale!.format === 'ue4m3' ? 1 : 0, from, to, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['gst-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['gst-fdpa'].b * steps * L))
     return
   }
   const bytesPerCode = model.algorithm === 'gst-fdpa' ? 1 : 4
