@@ -9,11 +9,11 @@ const SCHEMES = ['fp32', 'e4m3/e4m3']
 
 const nameOf = (scheme, { width, depth, batch }, threads) => `growth/${scheme.replace('/', '-')}/d${width} L${depth} batch ${batch}${threads > 1 ? `/${threads} threads` : ''}`
 
-export async function benches({ inline, pool, threads }) {
+export async function benches({ inline, pool, threads, wanted }) {
   const figures = []
   const add = async (scheme, point, count) => {
     const name = nameOf(scheme, point, count)
-    if (figures.some(f => f.name === name)) return
+    if (!wanted({ name }) || figures.some(f => f.name === name)) return
     const { step, flops } = await stepper(count === 1 ? inline : await pool(), scheme, [`model.width=${point.width}`, `model.depth=${point.depth}`, `batch=${point.batch}`])
     figures.push({ name, unit: 'ms', work: flops, limit: 'flops', task: 'growth', run: step, ...count > 1 && { threads: count } })
   }

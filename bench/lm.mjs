@@ -21,14 +21,16 @@ async function stepper(executor, set) {
   }
 }
 
-export async function benches({ inline, pool, threads }) {
+export async function benches({ inline, pool, threads, wanted }) {
   const figures = []
   for (const count of threads > 1 ? [1, threads] : [1]) {
     for (const [variant, set] of Object.entries(variants)) {
-      const { step, flops } = await stepper(count === 1 ? inline : await pool(), set), suffix = count > 1 ? `/${count} threads` : '', name = 'lm/d256 L4 context 256 batch 8'
+      const suffix = count > 1 ? `/${count} threads` : '', common = 'lm/d256 L4 context 256 batch 8', name = `${common}/${variant}${suffix}`
+      if (!wanted({ name })) continue
+      const { step, flops } = await stepper(count === 1 ? inline : await pool(), set)
       figures.push({
-        name: `${name}/${variant}${suffix}`, unit: 'ms', work: flops, limit: 'flops', task: 'lm', run: step,
-        ...variant !== 'fp32' && { beside: `${name}/fp32${suffix}` }, ...count > 1 && { threads: count },
+        name, unit: 'ms', work: flops, limit: 'flops', task: 'lm', run: step,
+        ...variant !== 'fp32' && { beside: `${common}/fp32${suffix}` }, ...count > 1 && { threads: count },
       })
     }
   }

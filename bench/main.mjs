@@ -33,8 +33,10 @@ const context = {
   /** One on all threads; opened when first asked for. */
   pool: async () => pool ??= await open({ threads }),
   engine: describeEngine(),
+  /** Is a figure of this name asked for? Others need not be prepared. */
+  wanted: ({ name }) => !names.length || names.some(part => name.includes(part)),
 }
-const { engine } = context
+const { engine, wanted } = context
 
 // A processor does as many 128-bit operations in a second as 256-bit ones: half the flop.
 const peak = await peakFlops(), peak128 = engine.simd === 256 ? peak / 2 : peak
@@ -49,7 +51,6 @@ best of ${options.rounds} rounds of ${options.ms} ms, ${new Date().toISOString()
 `)
 
 const old = new Map(before?.map(row => [row.name, row]))
-const wanted = figure => !names.length || names.some(name => figure.name.includes(name))
 const rows = []
 for (const family of readdirSync(import.meta.dirname ?? new URL('.', import.meta.url).pathname).filter(f => f.endsWith('.mjs')).map(f => f.slice(0, -4)).sort()) {
   if (helpers.includes(family)) continue

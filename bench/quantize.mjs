@@ -28,7 +28,7 @@ const copyPanels = `export function copy_panels(to: usize, from: usize, rows: us
   }
 }`
 
-export async function benches({ inline, pool, threads }) {
+export async function benches({ inline, pool, threads, wanted }) {
   const figures = []
   const add = async (name, shape, limit, emit, more = {}) => {
     const program = executor => {
@@ -37,12 +37,14 @@ export async function benches({ inline, pool, threads }) {
       emit(p, x, y)
       return p
     }
-    const common = { unit: 'Gel/s', work: shape[0] * shape[1], bytes: 4, limit, task: `quantize/${name}`, ...more }
-    const one = program(inline)
-    figures.push({ ...common, name: `quantize/${name}`, run: () => inline.runSync(one) })
-    if (threads > 1 && limit === 'copy-memory') {
-      const many = await pool(), all = program(many)
-      figures.push({ ...common, name: `quantize/${name}/${threads} threads`, threads, run: () => many.run(all) })
+    const one = { unit: 'Gel/s', work: shape[0] * shape[1], bytes: 4, limit, task: `quantize/${name}`, ...more, name: `quantize/${name}` }, all = { ...one, name: `${one.name}/${threads} threads`, threads }
+    if (wanted(one)) {
+      const p = program(inline)
+      figures.push({ ...one, run: () => inline.runSync(p) })
+    }
+    if (threads > 1 && limit === 'copy-memory' && wanted(all)) {
+      const many = await pool(), p = program(many)
+      figures.push({ ...all, run: () => many.run(p) })
     }
   }
   for (const [name, q] of quantizers) await add(`${name}/rows/2048x256`, [2048, 256], 'copy', (p, x, y) => fakeQuantize(p, x, y, 1, q))
@@ -51,9 +53,12 @@ export async function benches({ inline, pool, threads }) {
   await add(`floor-even/rows/${rows}x${cols}`, large, 'copy-memory', (p, x, y) => fakeQuantize(p, x, y, 1, quantizers[0][1]))
   await add(`floor-even/rows/${rows}x${cols} in place`, large, 'copy-memory', (p, x) => fakeQuantize(p, x, x, 1, quantizers[0][1]))
   await add(`floor-even/columns/${rows}x${cols}`, large, 'copy-memory', (p, x, y) => fakeQuantize(p, x, y, 0, quantizers[0][1]), { task: order, beside: order, besides: 'a copy in that order' })
-  const { copy_panels, memory } = instantiate(await compile(copyPanels), 1 + rows * cols / 2 ** 17)
-  new Uint8Array(memory.buffer).fill(1)
-  figures.push({ name: order, unit: 'Gel/s', work: rows * cols, bytes: 4, limit: 'copy-memory', task: order, run: () => copy_panels(rows * cols * 4, 0, rows, cols) })
+  const copy = { name: order, unit: 'Gel/s', work: rows * cols, bytes: 4, limit: 'copy-memory', task: order }
+  if (wanted(copy)) {
+    const { copy_panels, memory } = instantiate(await compile(copyPanels), 1 + rows * cols / 2 ** 17)
+    new Uint8Array(memory.buffer).fill(1)
+    figures.push({ ...copy, run: () => copy_panels(rows * cols * 4, 0, rows, cols) })
+  }
   await add('bf16-even/2048x256', [2048, 256], 'copy', (p, x, y) => roundElements(p, x, y, bf16Even))
   return figures
 }

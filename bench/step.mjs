@@ -26,17 +26,20 @@ export async function stepper(executor, precision, set) {
   return { step, again, flops: task.flops }
 }
 
-export async function benches({ inline, pool, threads }) {
+export async function benches({ inline, pool, threads, wanted }) {
   const figures = []
   for (const { runs, ...question } of sizes) {
     const { width, depth, batch } = question, name = `d${width} L${depth} batch ${batch}`, set = [`model.width=${width}`, `model.depth=${depth}`, `batch=${batch}`]
     for (const precision of arms.slice(0, runs ? 2 : 3)) {
       for (const count of threads > 1 ? [1, threads] : [1]) {
+        const named = (scheme, variant) => `step/${name}/${scheme.replace('/', '-')}${variant}${count > 1 ? `/${count} threads` : ''}`
+        const variants = ['', ' on one batch'].filter(variant => wanted({ name: named(precision, variant) }))
+        if (!variants.length) continue
         const { step, again, flops } = await stepper(count === 1 ? inline : await pool(), precision, set)
-        for (const [variant, run] of [['', step], [' on one batch', again]]) {
-          const named = scheme => `step/${name}/${scheme.replace('/', '-')}${variant}${count > 1 ? `/${count} threads` : ''}`
+        for (const variant of variants) {
+          const run = variant ? again : step
           figures.push({
-            name: named(precision), unit: 'ms', work: flops, limit: 'flops', task: `step/${name}`, beside: precision === 'fp32' ? undefined : named('fp32'), besides: 'fp32',
+            name: named(precision, variant), unit: 'ms', work: flops, limit: 'flops', task: `step/${name}`, beside: precision === 'fp32' ? undefined : named('fp32', variant), besides: 'fp32',
             ...count > 1 && { threads: count }, question, runs, run, ...runs && { timer: few(local(run), runs) },
           })
         }

@@ -41,7 +41,13 @@ if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== hash) {
   writeFileSync(stampFile, hash)
 }
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], { stdio: 'inherit' })
+removeStale()
 await bundleEdge()
+
+/** Remove what is left in dist/ of sources that are gone: nobody may import it, and no package carry it. */
+function removeStale() {
+  for (const file of readdirSync('dist', { recursive: true })) if (/\.js$/.test(file) && !existsSync(join('src', file.replace(/js$/, 'ts')))) for (const end of ['.js', '.d.ts']) rmSync(join('dist', file.replace(/\.js$/, end)), { force: true })
+}
 
 /**
  * dist/edge.js and all it imports as one file: reading some thirty was most of its cold start. Two stay outside: `#module`, whose form the importing runtime

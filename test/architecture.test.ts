@@ -37,6 +37,13 @@ test('no file imports itself by way of others', () => {
   expect(sources.filter(file => reaches(file).has(file))).toEqual([])
 })
 
+test('scripts import compiled files that have a source', () => {
+  const scripts = ['bench', 'scripts', 'examples', 'test'].flatMap(folder => readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => /\.m?js$/.test(name) && !name.includes('node_modules')).map(name => join(folder, name)))
+  const named = scripts.flatMap(file => [...readFileSync(file, 'utf8').matchAll(/\.\/dist\/([\w/-]+)\.js'/g)].map(m => ({ file, source: `src/${m[1]}.ts` })))
+  expect(named.length).toBeGreaterThan(50)
+  expect(named.filter(({ source }) => !sources.includes(source))).toEqual([])
+})
+
 test('the oracle knows numerics alone', () => {
   expect(imports.filter(({ file, target }) => within(file) === 'oracle' && !['oracle', 'numerics', 'errors'].includes(within(target)))).toEqual([])
 })
