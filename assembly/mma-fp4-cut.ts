@@ -3,18 +3,17 @@
 // Lane by lane E is the largest of the exponents of c and of the groups with a nonzero product. In f64 this is exact: each term is below 2^(E + 14), so the sum has
 // fewer than 53 bits in units of 2^(E - F). Left to the plain kernel are lanes that this cannot decide: a sum of zero in the group that would set E (its products
 // may or may not all be zero), results near the subnormals of FP32, and those beyond its largest number.
-import { COLUMNS, ROWS, factorsAt, powersAt } from './mma-fp4-pack'
+import { COLUMNS, EXPONENT, LEADING, ROWS } from './mma-accumulators'
+import { factorsAt, powersAt } from './mma-fp4-pack'
 
 /** F, of which the constants below are made. */
 export const CUT_FRACTION: i32 = 35
 
-/** Constants, twice each: the exponent of an f64; the bits of 2^F / E plus those of E; 2^-114 and 2^128; 2^-F; the leading 24 bits. */
-const EXPONENT = memory.data<u64>([0x7ff0000000000000, 0x7ff0000000000000])
+/** Constants, twice each: the bits of 2^F / E plus those of E; 2^-114 and 2^128; 2^-F. */
 const INVERSE = memory.data<u64>([0x8210000000000000, 0x8210000000000000])
 const SMALLEST = memory.data<u64>([0x38d0000000000000, 0x38d0000000000000])
 const BEYOND = memory.data<u64>([0x47f0000000000000, 0x47f0000000000000])
 const UNIT = memory.data<u64>([0x3dc0000000000000, 0x3dc0000000000000])
-const LEADING = memory.data<i64>([-0x20000000, -0x20000000])
 
 /** Sum of a group in two lanes. */
 // @ts-ignore: decorator

@@ -4,11 +4,9 @@
 // most): what a panel holds, beside the power of two that all these integers of a row share. Rows whose scales spread by more than RANGE binades make their panel
 // `grouped`: then each group of 16 has a power of its own. A group whose elements or scale are zero has no say in this, nor in the panel's bounds. For steps in which
 // something is cut a panel also holds the groups' own powers, 2^(exponent of the scale), 0 of such a group.
+import { COLUMNS } from './mma-accumulators'
 import { HALVES, NIBBLE } from './mma-operand'
 import { scratch } from './scratch'
-
-/** Rows of a panel of A, columns of a panel of B. */
-export const ROWS: i32 = 4, COLUMNS: i32 = 16
 
 /** A panel of `width` rows, one step: i16 pairs [32][width], f64 factors [4][width], f64 powers [4][width], then what is asked before computing: */
 // @ts-ignore: decorator

@@ -8,32 +8,25 @@
 // in which c + sum spans fewer than 53 bits. RZ to 24 bits is then a mask on the f64, as long as no subnormal or overflow is near. The conditions are checked for
 // several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them is cut (mma-fp4-cut.ts) or goes through
 // the plain kernel (gst_step), by lane or by tile. Where a panel is grouped, the four sums of 16 are kept and scaled one by one.
-import { CUT_FRACTION, finish_cut } from './mma-fp4-cut'
-import { COLUMNS, GROUPED, HIGH, LOW, NONE, ROWS, SPECIAL, factorsAt, infoAt, panelBytes } from './mma-fp4-pack'
-import { decode_group_step } from './mma-operand'
+import { COLUMNS, DEPTH, LEADING, MAGNITUDE, ROWS, TALL, TILE, load_tile, pow2, store_tile, to_bits } from './mma-accumulators'
 import { gst_step } from './mma-fdpa'
+import { CUT_FRACTION, finish_cut } from './mma-fp4-cut'
+import { GROUPED, HIGH, LOW, NONE, SPECIAL, factorsAt, infoAt, panelBytes } from './mma-fp4-pack'
+import { decode_group_step } from './mma-operand'
 import { isSpecial, nanBits } from './mma-round'
 import { dot_4x16 } from './mma-tiles'
 import { scratch } from './scratch'
 
-/** Panels of A in one item: 64 rows. */
-const TALL: i32 = 16
-/** Steps done for one tile before the next: a panel of B of that length stays in the first-level cache. */
-const DEPTH: i32 = 8
 /** Bytes of A's panels that stay in the second-level cache while B's pass. */
 const CACHE: i32 = 1 << 19
-
-/** 2^n. */
-// @ts-ignore: decorator
-@inline
-function pow2(n: i32): f64 { return reinterpret<f64>(<u64>(n + 1023) << 52) }
 
 /** Scratch: integer sums; rows decoded for the plain kernel; for each tile of an item two sets of accumulators (f64) and its state. */
 const SUMS_AT: usize = 0
 const BELOW_AT: usize = 1536
 const ROW_A_AT: usize = 1024, ROW_B_AT: usize = 2048, ROW: usize = 128
-const TILES_AT: usize = 4096, SET: usize = 512, TILE: usize = 2 * SET
-const STATE_AT: usize = TILES_AT + <usize>TALL * TILE
+const TILES_AT: usize = 4096, STATE_AT: usize = TILES_AT + 2 * TILE * <usize>TALL
+/** A state: bound on |c| (f64), then whether a NaN or Inf is among the accumulators, and which of the two sets is current (its offset). */
+const SPECIAL_TILE: usize = 8, CURRENT: usize = 12
 
 /** Where the operands came from, for the lanes that go through the plain kernel. */
 let codesA: usize = 0, nibblesA: i32 = 0, scalesA: usize = 0, codesB: usize = 0, nibblesB: i32 = 0, scalesB: usize = 0
@@ -54,8 +47,13 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
     const block0 = item / (together * columns) * together, side = min(together, blocks - block0), within = item - block0 * columns
     const column = within / side
     const panel0 = (block0 + within - column * side) * TALL
-    const panels = min(TALL, (M + ROWS - 1) / ROWS - panel0)
-    for (let t = 0; t < panels; t++) load_tile(t, c, (panel0 + t) * ROWS, column * COLUMNS)
+    const panels = min(TALL, (M + ROWS - 1) / ROWS - panel0), width = min(COLUMNS, N - column * COLUMNS)
+    for (let t = 0; t < panels; t++) {
+      const row = (panel0 + t) * ROWS, at = state(t)
+      store<i32>(at, load_tile(tileAt(t), c ? c + (<usize>(row * N + column * COLUMNS) << 2) : 0, N, min(ROWS, M - row), width), SPECIAL_TILE)
+      store<i32>(at, 0, CURRENT)
+      store<f64>(at, c ? largest(tileAt(t)) : 0)
+    }
     for (let s = first; s < last; s += DEPTH) {
       const count = min(DEPTH, last - s)
       const pb = b_packed + <usize>(column * steps + s) * panelBytes(COLUMNS)
@@ -74,12 +72,15 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
           const special = gatheredSpecial, low = gatheredLow, high = gatheredHigh
           gather(xa, ROWS, 1)
           if (fast(t, special | gatheredSpecial, low, gatheredLow, high, gatheredHigh, 1)) run(t, xa, xb, 1, (panel0 + t) * ROWS, column * COLUMNS, s + i)
-          else if (special | gatheredSpecial | load<i32>(state(t), 8) || fractionBits != CUT_FRACTION) plain(t, 0, (panel0 + t) * ROWS, column * COLUMNS, s + i)
+          else if (special | gatheredSpecial | load<i32>(state(t), SPECIAL_TILE) || fractionBits != CUT_FRACTION) plain(t, 0, (panel0 + t) * ROWS, column * COLUMNS, s + i)
           else cut(t, xa, xb, (panel0 + t) * ROWS, column * COLUMNS, s + i)
         }
       }
     }
-    for (let t = 0; t < panels; t++) store_tile(t, d, (panel0 + t) * ROWS, column * COLUMNS)
+    for (let t = 0; t < panels; t++) {
+      const row = (panel0 + t) * ROWS
+      store_tile(tileAt(t) + <usize>load<i32>(state(t), CURRENT), d + (<usize>(row * N + column * COLUMNS) << 2), N, min(ROWS, M - row), width, load<i32>(state(t), SPECIAL_TILE) != 0)
+    }
   }
 }
 
@@ -100,13 +101,12 @@ function gather(panel: usize, width: i32, count: i32): void {
   gatheredHigh = high
 }
 
-/** A tile's state: bound on |c| (f64), whether a NaN or Inf is among its accumulators, which of the two sets is current (byte offset). */
 // @ts-ignore: decorator
 @inline
 function state(t: i32): usize { return scratch + STATE_AT + (<usize>t << 4) }
 // @ts-ignore: decorator
 @inline
-function tileAt(t: i32): usize { return scratch + TILES_AT + <usize>t * TILE }
+function tileAt(t: i32): usize { return scratch + TILES_AT + <usize>t * (2 * TILE) }
 
 /** |c| below which c may be cut before it is added. */
 let threshold: f64 = 0
@@ -114,7 +114,7 @@ let threshold: f64 = 0
 /** May the next `count` steps of tile t be computed exactly? Sets the threshold for c and advances the bound on |c|. */
 function fast(t: i32, special: i32, lowA: i32, lowB: i32, highA: i32, highB: i32, count: i32): bool {
   const at = state(t)
-  if (special | load<i32>(at, 8)) return false
+  if (special | load<i32>(at, SPECIAL_TILE)) return false
   threshold = 0
   if (lowA == NONE || lowB == NONE) return true // products of zeros
   const low = lowA + lowB, high = highA + highB
@@ -124,7 +124,7 @@ function fast(t: i32, special: i32, lowA: i32, lowB: i32, highA: i32, highB: i32
   const growth = pow2(high + 13), limit = min(pow2(last + fractionBits + 1) - <f64>(count - 1) * growth, pow2(128) - <f64>count * growth)
   let bound = load<f64>(at)
   if (bound >= limit) {
-    bound = largest(tileAt(t) + <usize>load<i32>(at, 12))
+    bound = largest(tileAt(t) + <usize>load<i32>(at, CURRENT))
     if (bound >= limit) return false
   }
   threshold = pow2(high - fractionBits + 23)
@@ -135,7 +135,7 @@ function fast(t: i32, special: i32, lowA: i32, lowB: i32, highA: i32, highB: i32
 /** Largest |c| of a tile. */
 function largest(from: usize): f64 {
   let m = f64x2.splat(0)
-  for (let p = from; p < from + SET; p += 16) m = f64x2.max(m, f64x2.abs(v128.load(p)))
+  for (let p = from; p < from + TILE; p += 16) m = f64x2.max(m, f64x2.abs(v128.load(p)))
   return max(f64x2.extract_lane(m, 0), f64x2.extract_lane(m, 1))
 }
 
@@ -143,7 +143,7 @@ function largest(from: usize): f64 {
 
 /** A step of tile t of which `fast` is not true; no NaN or Inf among its operands. */
 function cut(t: i32, pa: usize, pb: usize, row: i32, column: i32, s: i32): void {
-  const at = state(t), sums = scratch + SUMS_AT, old = <usize>load<i32>(at, 12), to = tileAt(t) + SET - old
+  const at = state(t), sums = scratch + SUMS_AT, old = <usize>load<i32>(at, CURRENT), to = tileAt(t) + TILE - old
   group_sums(pa, pb, sums)
   finish_cut(sums, pa, pb, tileAt(t) + old, to)
   let bound = largest(to)
@@ -152,7 +152,7 @@ function cut(t: i32, pa: usize, pb: usize, row: i32, column: i32, s: i32): void 
     bound = largest(to)
   }
   store<f64>(at, bound)
-  store<i32>(at, <i32>(SET - old), 12)
+  store<i32>(at, <i32>(TILE - old), CURRENT)
 }
 
 /** Sums of the four groups of 16, [4][4][16]. */
@@ -163,10 +163,10 @@ function group_sums(pa: usize, pb: usize, sums: usize): void {
 /** `count` steps of tile t, of which `fast` is true. */
 function run(t: i32, pa: usize, pb: usize, count: i32, row: i32, column: i32, s: i32): void {
   const at = state(t), tile = tileAt(t), sums = scratch + SUMS_AT
-  let old = <usize>load<i32>(at, 12)
+  let old = <usize>load<i32>(at, CURRENT)
   for (let i = 0; i < count; i++) {
     let below: bool
-    const fa = pa + factorsAt(ROWS), fb = pb + factorsAt(COLUMNS), from = tile + old, to = tile + SET - old
+    const fa = pa + factorsAt(ROWS), fb = pb + factorsAt(COLUMNS), from = tile + old, to = tile + TILE - old
     if (load<i32>(pa + infoAt(ROWS), GROUPED) | load<i32>(pb + infoAt(COLUMNS), GROUPED)) {
       group_sums(pa, pb, sums)
       finish(sums + 256, fa + 8 * ROWS, fb + 8 * COLUMNS, from, to, ALL)
@@ -180,23 +180,32 @@ function run(t: i32, pa: usize, pb: usize, count: i32, row: i32, column: i32, s:
       below = any_below()
     }
     if (below) {
-      store<i32>(at, <i32>old, 12)
+      store<i32>(at, <i32>old, CURRENT)
       plain(t, threshold, row, column, s + i)
     }
-    old = SET - old
+    old = TILE - old
     pa += panelBytes(ROWS)
     pb += panelBytes(COLUMNS)
   }
-  store<i32>(at, <i32>old, 12)
+  store<i32>(at, <i32>old, CURRENT)
 }
 
 // @ts-ignore: decorator
 @inline
 function any_below(): bool { return v128.any_true(v128.or(v128.load(scratch + BELOW_AT), v128.load(scratch + BELOW_AT, 16))) }
 
-/** Masks of an f64: its 24 leading bits; all of it. */
-const LEADING = memory.data<i64>([-0x20000000, -0x20000000]), ALL = memory.data<i64>([-1, -1])
-const MAGNITUDE = memory.data<i64>([0x7fffffffffffffff, 0x7fffffffffffffff]), ONE = memory.data<i64>([1, 1])
+/** Two lanes each: a mask that keeps all of an f64; its last bit. */
+const ALL = memory.data<i64>([-1, -1]), ONE = memory.data<i64>([1, 1])
+
+/** (c + sums * factors) & keep; f: factors of the columns as `finish` takes them, x: of the row. */
+// @ts-ignore: decorator
+@inline
+function total(c: v128, sums: v128, f: v128, x: v128, keep: v128): v128 { return v128.and(f64x2.add(c, f64x2.mul(f64x2.sub(i64x2.add(f, sums), f), x)), keep) }
+
+/** The bits of |c| less one, to be compared with the threshold's less one: a zero becomes a NaN, which pmin passes by. */
+// @ts-ignore: decorator
+@inline
+function magnitude_less_one(c: v128, magnitude: v128, one: v128): v128 { return i64x2.sub(v128.and(c, magnitude), one) }
 
 /**
  * to = (from + sums * factor of the row * factor of the column) & mask. A factor of B is held times 1.5 2^52: an integer added to its bits moves it by that many of
@@ -205,37 +214,36 @@ const MAGNITUDE = memory.data<i64>([0x7fffffffffffffff, 0x7fffffffffffffff]), ON
 function finish(sums: usize, fa: usize, fb: usize, from: usize, to: usize, mask: usize): void {
   const keep = v128.load(mask), magnitude = v128.load(MAGNITUDE), one = v128.load(ONE), limit = f64x2.splat(reinterpret<f64>(reinterpret<i64>(threshold) - 1))
   const x0 = f64x2.splat(load<f64>(fa)), x1 = f64x2.splat(load<f64>(fa, 8)), x2 = f64x2.splat(load<f64>(fa, 16)), x3 = f64x2.splat(load<f64>(fa, 24))
-  // The bits of |c| and of the limit less one: a zero becomes a NaN, which pmin passes by.
   let below0 = f64x2.splat(Infinity), below1 = below0
   const end = to + 128
   do {
     const f0 = v128.load(fb), f1 = v128.load(fb, 16)
     const c00 = v128.load(from, 0), c01 = v128.load(from, 16)
-    const d00 = v128.and(f64x2.add(c00, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 0)), f0), x0)), keep)
-    const d01 = v128.and(f64x2.add(c01, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 8)), f1), x0)), keep)
-    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c00, magnitude), one))
-    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c01, magnitude), one))
+    const d00 = total(c00, v128.load_ext<i32>(sums, 0), f0, x0, keep)
+    const d01 = total(c01, v128.load_ext<i32>(sums, 8), f1, x0, keep)
+    below0 = f64x2.pmin(below0, magnitude_less_one(c00, magnitude, one))
+    below1 = f64x2.pmin(below1, magnitude_less_one(c01, magnitude, one))
     v128.store(to, d01, 16)
     v128.store(to, d00, 0)
     const c10 = v128.load(from, 128), c11 = v128.load(from, 144)
-    const d10 = v128.and(f64x2.add(c10, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 64)), f0), x1)), keep)
-    const d11 = v128.and(f64x2.add(c11, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 72)), f1), x1)), keep)
-    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c10, magnitude), one))
-    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c11, magnitude), one))
+    const d10 = total(c10, v128.load_ext<i32>(sums, 64), f0, x1, keep)
+    const d11 = total(c11, v128.load_ext<i32>(sums, 72), f1, x1, keep)
+    below0 = f64x2.pmin(below0, magnitude_less_one(c10, magnitude, one))
+    below1 = f64x2.pmin(below1, magnitude_less_one(c11, magnitude, one))
     v128.store(to, d11, 144)
     v128.store(to, d10, 128)
     const c20 = v128.load(from, 256), c21 = v128.load(from, 272)
-    const d20 = v128.and(f64x2.add(c20, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 128)), f0), x2)), keep)
-    const d21 = v128.and(f64x2.add(c21, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 136)), f1), x2)), keep)
-    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c20, magnitude), one))
-    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c21, magnitude), one))
+    const d20 = total(c20, v128.load_ext<i32>(sums, 128), f0, x2, keep)
+    const d21 = total(c21, v128.load_ext<i32>(sums, 136), f1, x2, keep)
+    below0 = f64x2.pmin(below0, magnitude_less_one(c20, magnitude, one))
+    below1 = f64x2.pmin(below1, magnitude_less_one(c21, magnitude, one))
     v128.store(to, d21, 272)
     v128.store(to, d20, 256)
     const c30 = v128.load(from, 384), c31 = v128.load(from, 400)
-    const d30 = v128.and(f64x2.add(c30, f64x2.mul(f64x2.sub(i64x2.add(f0, v128.load_ext<i32>(sums, 192)), f0), x3)), keep)
-    const d31 = v128.and(f64x2.add(c31, f64x2.mul(f64x2.sub(i64x2.add(f1, v128.load_ext<i32>(sums, 200)), f1), x3)), keep)
-    below0 = f64x2.pmin(below0, i64x2.sub(v128.and(c30, magnitude), one))
-    below1 = f64x2.pmin(below1, i64x2.sub(v128.and(c31, magnitude), one))
+    const d30 = total(c30, v128.load_ext<i32>(sums, 192), f0, x3, keep)
+    const d31 = total(c31, v128.load_ext<i32>(sums, 200), f1, x3, keep)
+    below0 = f64x2.pmin(below0, magnitude_less_one(c30, magnitude, one))
+    below1 = f64x2.pmin(below1, magnitude_less_one(c31, magnitude, one))
     v128.store(to, d31, 400)
     v128.store(to, d30, 384)
     sums += 16
@@ -246,15 +254,16 @@ function finish(sums: usize, fa: usize, fb: usize, from: usize, to: usize, mask:
   v128.store(scratch + BELOW_AT, f64x2.lt(below1, limit), 16)
   v128.store(scratch + BELOW_AT, f64x2.lt(below0, limit))
 }
+
 /**
  * One step of tile t by the plain kernel, from the current accumulators into the others: every lane, and then the others become the current ones (limit 0), or only
  * the lanes with 0 < |c| < limit, or those whose result is NaN (limit -1). Lanes outside the matrix stay zero.
  */
 function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
   const at = state(t)
-  const old = <usize>load<i32>(at, 12)
-  const from = tileAt(t) + old, to = tileAt(t) + SET - old
-  if (limit == 0) for (let p: usize = 0; p < SET; p += 16) v128.store(to + p, v128.load(from + p))
+  const old = <usize>load<i32>(at, CURRENT)
+  const from = tileAt(t) + old, to = tileAt(t) + TILE - old
+  if (limit == 0) for (let p: usize = 0; p < TILE; p += 16) v128.store(to + p, v128.load(from + p))
   let bound: f64 = 0
   let decodedA = -1, decodedB = 0 // which row, and which columns (a bit each), are decoded in scratch
   let specialA = 0, specialB = 0
@@ -274,7 +283,7 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
         decodedB |= 1 << j
       }
       const bits = specialA || (specialB >> j & 1) ? nanBits(false) : gst_step(x, y, x + 64, y + 64, to_bits(c), fractionBits, floorExp)
-      if (isSpecial(bits, false)) store<i32>(at, 1, 8)
+      if (isSpecial(bits, false)) store<i32>(at, 1, SPECIAL_TILE)
       const d = <f64>reinterpret<f32>(bits)
       store<f64>(to + lane, d)
       bound = max(bound, abs(d))
@@ -282,54 +291,11 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
   }
   if (limit != 0) return
   store<f64>(at, bound)
-  store<i32>(at, <i32>(SET - old), 12)
+  store<i32>(at, <i32>(TILE - old), CURRENT)
 }
 
 /** One step of a row for the plain kernel: 64 doubled values and four scale words. */
 function decode(to: usize, codes: usize, nibbles: i32, scales: usize, row: i32, s: i32): i32 {
   return decode_group_step(to, to + 64, codes + <usize>row * <usize>(nibbles ? length >> 1 : length), nibbles,
     scales + <usize>row * <usize>((length + blockSize - 1) / blockSize), length, s, blockSize, kindOfScale)
-}
-
-/** An accumulator as bits, NaN as NVIDIA writes it. */
-// @ts-ignore: decorator
-@inline
-function to_bits(c: f64): u32 {
-  const x = <f32>c
-  return x == x ? reinterpret<u32>(x) : nanBits(false)
-}
-
-function load_tile(t: i32, c: usize, row: i32, column: i32): void {
-  const at = state(t), to = tileAt(t)
-  const zero = i32x4.splat(0)
-  for (let p = to; p < to + SET; p += 16) v128.store(p, zero) // much quicker than memory.fill, which is a call
-  v128.store(at, zero)
-  if (!c) return
-  let bound: f64 = 0
-  for (let r = 0; r < min(ROWS, rowsA - row); r++) {
-    for (let j = 0; j < min(COLUMNS, rowsB - column); j++) {
-      const bits = load<u32>(c + (<usize>((row + r) * rowsB + column + j) << 2))
-      if (isSpecial(bits, false)) store<i32>(at, 1, 8)
-      const x = <f64>reinterpret<f32>(bits)
-      bound = max(bound, abs(x))
-      store<f64>(to + (<usize>(r * COLUMNS + j) << 3), x)
-    }
-  }
-  store<f64>(at, bound)
-}
-
-function store_tile(t: i32, d: usize, row: i32, column: i32): void {
-  const from = tileAt(t) + <usize>load<i32>(state(t), 12)
-  const rows = min(ROWS, rowsA - row), columns = min(COLUMNS, rowsB - column)
-  for (let r = 0; r < rows; r++) {
-    const to = d + (<usize>((row + r) * rowsB + column) << 2), line = from + (<usize>(r * COLUMNS) << 3)
-    if (columns == COLUMNS && !load<i32>(state(t), 8)) {
-      for (let j: usize = 0; j < 16; j += 4) {
-        const x = f32x4.demote_f64x2_zero(v128.load(line + (j << 3))), y = f32x4.demote_f64x2_zero(v128.load(line + (j << 3), 16))
-        v128.store(to + (j << 2), v128.shuffle<i32>(x, y, 0, 1, 4, 5))
-      }
-    } else {
-      for (let j = 0; j < columns; j++) store<u32>(to + (<usize>j << 2), to_bits(load<f64>(line + (<usize>j << 3))))
-    }
-  }
 }

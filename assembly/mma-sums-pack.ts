@@ -5,12 +5,11 @@
 // row and a column stays below 2^31, whatever its order (Cauchy and Schwarz). Elements whose last bit is at least 2^q make plane 0. Smaller ones, few or none in
 // ordinary data, are below 2^(q + 3) and go to plane 1, in units of 2^(q - 10), as integers below 2^13; what is too small for that goes to plane 2 in the same way.
 // 32 elements below 2^13 have a norm below 2^15.5 again, so that the planes of two operands may be multiplied in any combination. Three planes hold every row of FP8.
+import { pow2 } from './mma-accumulators'
 import { scratch } from './scratch'
 
-/** Rows of a panel of A, columns of a panel of B. */
-export const ROWS: i32 = 4, COLUMNS: i32 = 16
 /** Exponent of what does not exist: the last bit of zero, the largest of a row of zeros (negated). Sums of two fit i16. */
-export const NONE: i32 = 8192
+const NONE: i32 = 8192
 /** Ratio of the units of one plane and the next, as an exponent. */
 export const PLANE_STEP: i32 = 10
 const PLANES: i32 = 3
@@ -25,7 +24,7 @@ function elementBytes(step: i32, integers: bool): usize { return <usize>(integer
 /** Bytes of the least last bits. */
 // @ts-ignore: decorator
 @inline
-export function leastBytes(step: i32): usize { return <usize>(max(step, 8) << 1) }
+function leastBytes(step: i32): usize { return <usize>(max(step, 8) << 1) }
 /** Within a hot record: units, 2^H, least last bits, info. */
 // @ts-ignore: decorator
 @inline
@@ -43,7 +42,7 @@ export function infoAt(width: i32, step: i32, integers: bool): usize { return le
 /** In the info: i32 largest H (or SPECIAL), least L, number of planes; u8 first pair of plane 1 and of plane 2 that is not 0, and the one after the last. */
 export const HIGH: usize = 0, LOW: usize = 4, PLANES_USED: usize = 8, FIRST_PAIR: usize = 12, END_PAIR: usize = 14
 /** HIGH of a panel that holds Inf or NaN. */
-export const SPECIAL: i32 = 32000
+const SPECIAL: i32 = 32000
 /** Bytes of the records. */
 // @ts-ignore: decorator
 @inline
@@ -56,10 +55,7 @@ export function coldBytes(width: i32, step: i32, integers: bool): usize { return
 @inline
 export function planeAt(width: i32, step: i32, plane: i32): usize { return <usize>(plane - 1) * elementBytes(step, true) * <usize>width }
 
-/** 2^n. */
-// @ts-ignore: decorator
-@inline
-export function pow2(n: i32): f64 { return reinterpret<f64>(<u64>(n + 1023) << 52) }
+/** The largest of four. */
 // @ts-ignore: decorator
 @inline
 export function largest(x: v128): i32 {

@@ -1,15 +1,19 @@
 // Single lanes of mma-sums.ts: those that fail a condition, from E, and whole steps by the plain kernel.
+import { COLUMNS, ROWS, TILE, pow2, to_bits } from './mma-accumulators'
 import { fdpa_full_step } from './mma-fdpa'
 import { isSpecial } from './mma-round'
-import { COLUMNS, END_PAIR, FIRST_PAIR, PLANES_USED, PLANE_STEP, ROWS, infoAt, largest, planeAt, pow2, topsAfter, unitsAt } from './mma-sums-pack'
-import { INTEGER_TILE, TILE, mark_cut, tile_bits, to_bits } from './mma-sums-tile'
+import { END_PAIR, FIRST_PAIR, PLANES_USED, PLANE_STEP, infoAt, largest, planeAt, topsAfter, unitsAt } from './mma-sums-pack'
+import { INTEGER_TILE, mark_cut, tile_bits } from './mma-sums-tile'
 
 /** The operands as mma_decode left them, their sizes, and the unit: set_operands. */
 let wordsA: usize = 0, flagsA: usize = 0, wordsB: usize = 0, flagsB: usize = 0
-let inIntegers: bool = false
-let rowsA: i32 = 0, rowsB: i32 = 0, rowStride: i32 = 0, stepLength: i32 = 0, pointBits: i32 = 0, fractionBits: i32 = 0, floorExp: i32 = 0
+let rowsA: i32 = 0, rowsB: i32 = 0, rowStride: i32 = 0, pointBits: i32 = 0, floorExp: i32 = 0
+/** Elements of a step; F; whether sums are of integers. */
+export let stepLength: i32 = 0
+export let fractionBits: i32 = 0
+export let inIntegers: bool = false
 
-/** What the functions of this file work on, until the next call. */
+/** What the functions of this file and of mma-sums.ts work on, until the next call. */
 export function set_operands(a: usize, a_flags: usize, b: usize, b_flags: usize, M: i32, N: i32, stride: i32, step: i32, point: i32, fraction: i32, floor: i32, integers: bool): void {
   inIntegers = integers
   wordsA = a; flagsA = a_flags; wordsB = b; flagsB = b_flags
@@ -102,10 +106,10 @@ export function lanes_to_cut(ks: u32, from: usize, pa: usize, pb: usize, coldA: 
 function log2(x: f64): i32 { return (<i32>(reinterpret<u64>(x) >> 52) & 2047) - 1023 }
 
 /**
- * Lanes of a step again, from E: those with a c or a product to cut, hence not 0. Products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took them, i32 (`integers`), f64
- * (`floats`) or both; low: a bound on the last bits of all products; row, column: of the tile.
+ * Lanes of a step again, from E: those with a c or a product to cut, hence not 0. Products lose bits at `ks` alone. from, to: the tile's accumulators before and after; sums: as finish took
+ * them, i32 (`inIntegers`), f64 (`floats`) or both; low: a bound on the last bits of all products; row, column: of the tile.
  */
-export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize, integers: bool, floats: bool, pa: usize, pb: usize, coldA: usize, coldB: usize,
+export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize, floats: bool, pa: usize, pb: usize, coldA: usize, coldB: usize,
   low: i32, row: i32, column: i32, s: i32): void {
   const fa = pa + unitsAt(ROWS, stepLength, inIntegers), fb = pb + unitsAt(COLUMNS, stepLength, inIntegers)
   for (; lanes; lanes &= lanes - 1) {
@@ -117,7 +121,7 @@ export function repair(lanes: u64, ks: u32, from: usize, to: usize, sums: usize,
     if (abs(c) < high) E = max(E, top_exponent(row + r, column + j, s))
     const cut = E - fractionBits, unit = pow2(cut), scale = pow2(-cut)
     let sum: f64 = floats ? load<f64>(sums + INTEGER_TILE + lane) : 0
-    if (integers) sum += <f64>load<i32>(sums + (lane >> 1)) * load<f64>(ub) * load<f64>(ua)
+    if (inIntegers) sum += <f64>load<i32>(sums + (lane >> 1)) * load<f64>(ub) * load<f64>(ua)
     // Beyond 45 binades sums of 32 products need not be exact in f64 before they are cut.
     if (high > pow2(low + 45)) {
       sum = 0

@@ -1,21 +1,18 @@
 // The tiles of mma-sums.ts, 4 rows by 16 columns of f64 accumulators: the loops over a whole tile that V8 widens to 256 bits, hence one to a function.
-import { COLUMNS, ROWS, topsAfter } from './mma-sums-pack'
-import { isSpecial, nanBits } from './mma-round'
+import { COLUMNS, EXPONENT, LEADING, MAGNITUDE, ROWS, TILE } from './mma-accumulators'
+import { topsAfter } from './mma-sums-pack'
 
-/** Bytes of a tile of f64, and of i32. */
-export const TILE: usize = 512, INTEGER_TILE: usize = 256
+/** Bytes of a tile of i32. */
+export const INTEGER_TILE: usize = 256
 
-/** Masks and constants, two lanes each: the 24 leading bits of an f64; its sign; all but that; its exponent; 1.5 2^52, which as an integer plus n is as an f64 1.5 2^52 + n. */
-const KEEP = memory.data<i64>([-0x20000000, -0x20000000])
+/** Two lanes each: the sign of an f64; 1.5 2^52, which as an integer plus n is as an f64 1.5 2^52 + n. */
 const SIGN = memory.data<u64>([0x8000000000000000, 0x8000000000000000])
-const MAGNITUDE = memory.data<u64>([0x7fffffffffffffff, 0x7fffffffffffffff])
-const EXPONENT = memory.data<u64>([0x7ff0000000000000, 0x7ff0000000000000])
 const MAGIC = memory.data<f64>([6755399441055744, 6755399441055744])
 
 /** c, if it is a multiple of what `magic` is 1.5 2^52 times (and |c| below 2^51 times that): else the nearest multiple. */
 // @ts-ignore: decorator
 @inline
-export function rounded(c: v128, magic: v128): v128 { return f64x2.sub(f64x2.add(c, magic), magic) }
+function rounded(c: v128, magic: v128): v128 { return f64x2.sub(f64x2.add(c, magic), magic) }
 /** The four sums at p in units of columns (at fb) and row. */
 // @ts-ignore: decorator
 @inline
@@ -29,7 +26,7 @@ function high_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f
  * some of `from` is not a multiple of its 2^(H - F); 32 of the largest |from|. `cut`: 2^-F.
  */
 export function finish<T>(integers: usize, fa: usize, fb: usize, from: usize, to: usize, told: usize, cut: f64): void {
-  const keep = v128.load(KEEP), magic = v128.load(MAGIC), magnitude = v128.load(MAGNITUDE)
+  const keep = v128.load(LEADING), magic = v128.load(MAGIC), magnitude = v128.load(MAGNITUDE)
   let sums = integers + INTEGER_TILE
   let any0 = f64x2.splat(0), any1 = any0, most0 = any0, most1 = any0
   for (let r = 0; r < ROWS; r++) {
@@ -72,7 +69,7 @@ export function finish<T>(integers: usize, fa: usize, fb: usize, from: usize, to
 
 /** The lanes, a bit each, of whose `from` finish tells, unless RZ(from + sums) is the same with 2^(H - F) less of it. `masks`: 512 bytes to work in. */
 export function lanes_in_doubt<T>(integers: usize, fa: usize, fb: usize, from: usize, masks: usize, cut: f64): u64 {
-  const keep = v128.load(KEEP), sign = v128.load(SIGN), magic = v128.load(MAGIC), ulp = f64x2.splat(cut), many = f64x2.splat(6755399441055744 * cut)
+  const keep = v128.load(LEADING), sign = v128.load(SIGN), magic = v128.load(MAGIC), ulp = f64x2.splat(cut), many = f64x2.splat(6755399441055744 * cut)
   let sums = integers + INTEGER_TILE
   for (let lane: usize = 0; lane < 64; lane += 4) {
     const ua = fa + (lane >> 1 & 24), ub = fb + ((lane & 15) << 3)
@@ -162,48 +159,4 @@ function maskBits(p: usize): u64 {
 /** The masks of a tile's 64 lanes as bits. */
 export function tile_bits(masks: usize): u64 {
   return maskBits(masks) | maskBits(masks + 128) << 16 | maskBits(masks + 256) << 32 | maskBits(masks + 384) << 48
-}
-
-// ---- Between accumulators in memory, bits of f32, and tiles ----
-
-/** An accumulator as bits, NaN as NVIDIA writes it. */
-// @ts-ignore: decorator
-@inline
-export function to_bits(c: f64): u32 {
-  const x = <f32>c
-  return x == x ? reinterpret<u32>(x) : nanBits(false)
-}
-
-/** A tile from rows of N words, of which `rows` by `columns` are inside the matrix; the other lanes are 0. c = 0: all are. Returns whether an Inf or NaN is among them. */
-export function load_tile(to: usize, c: usize, N: i32, rows: i32, columns: i32): bool {
-  const zero = i32x4.splat(0)
-  let special = false
-  for (let p = to; p < to + TILE; p += 16) v128.store(p, zero)
-  if (!c) return false
-  for (let r = 0; r < rows; r++) {
-    for (let j = 0; j < columns; j++) {
-      const bits = load<u32>(c + (<usize>j << 2))
-      special = special || isSpecial(bits, false)
-      store<f64>(to + (<usize>j << 3), <f64>reinterpret<f32>(bits))
-    }
-    c += <usize>N << 2
-    to += 128
-  }
-  return special
-}
-
-/** The reverse. `special`: an Inf or NaN may be among them. */
-export function store_tile(from: usize, d: usize, N: i32, rows: i32, columns: i32, special: bool): void {
-  for (let r = 0; r < rows; r++) {
-    if (columns == COLUMNS && !special) {
-      for (let j: usize = 0; j < 16; j += 4) {
-        const x = f32x4.demote_f64x2_zero(v128.load(from + (j << 3))), y = f32x4.demote_f64x2_zero(v128.load(from + (j << 3), 16))
-        v128.store(d + (j << 2), v128.shuffle<i32>(x, y, 0, 1, 4, 5))
-      }
-    } else {
-      for (let j = 0; j < columns; j++) store<u32>(d + (<usize>j << 2), to_bits(load<f64>(from + (<usize>j << 3))))
-    }
-    d += <usize>N << 2
-    from += 128
-  }
 }

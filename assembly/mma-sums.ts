@@ -13,16 +13,12 @@
 // S is computed in f64, or, where significands are of at most four bits (FP8, FP6, FP4 elements), in integers: see mma-sums-pack.ts.
 // A step that holds an Inf or NaN, or whose magnitudes could leave the f32 range, goes through the plain kernel. The floor of E cannot show: 2^(floor - F) is below
 // 2^-149, of which every term is a multiple here.
-import { COLUMNS, END_PAIR, FIRST_PAIR, HIGH, LOW, PLANES_USED, PLANE_STEP, ROWS, coldBytes, hotBytes, infoAt, leastAt, planeAt, pow2, unitsAt } from './mma-sums-pack'
-import { ks_below, lanes_to_cut, plain, repair, set_operands } from './mma-sums-repair'
-import { INTEGER_TILE, TILE, add_scaled, finish, lanes_in_doubt, load_tile, store_tile } from './mma-sums-tile'
+import { COLUMNS, DEPTH, ROWS, TALL, TILE, load_tile, pow2, store_tile } from './mma-accumulators'
+import { END_PAIR, FIRST_PAIR, HIGH, LOW, PLANES_USED, PLANE_STEP, coldBytes, hotBytes, infoAt, leastAt, planeAt, unitsAt } from './mma-sums-pack'
+import { fractionBits, inIntegers, ks_below, lanes_to_cut, plain, repair, set_operands, stepLength } from './mma-sums-repair'
+import { INTEGER_TILE, add_scaled, finish, lanes_in_doubt } from './mma-sums-tile'
 import { dot_4x16, dot_f64_4x16 } from './mma-tiles'
 import { scratch } from './scratch'
-
-/** Panels of A in one item: 64 rows. */
-const TALL: i32 = 16
-/** Steps done for one tile before the next: a panel of B of that length stays in the first-level cache. */
-const DEPTH: i32 = 8
 
 /** Scratch: sums, i32 of one product of planes and then f64; masks of lanes, then what finish tells; for each tile of an item two sets of accumulators (f64) and its state. */
 const SUMS_AT: usize = 0, MASKS_AT: usize = 1024, ANY_AT: usize = MASKS_AT + TILE + 160, MOST_AT: usize = ANY_AT + 32
@@ -37,8 +33,6 @@ function state(t: i32): usize { return scratch + STATE_AT + (<usize>t << 3) }
 @inline
 function tileAt(t: i32): usize { return scratch + TILES_AT + <usize>t * (2 * TILE) }
 
-let stepLength: i32 = 0, fractionBits: i32 = 0, inIntegers: bool = false
-
 /**
  * T-FDPA and ST-FDPA over the panels of mma_pack_sums, with the bits of mma_fdpa and rounding 0 (RZ to f32). d[M, N] = chain of the steps first..last from c[M, N]
  * (0: from +0), bits of f32. a, b and their flags: what the panels were made of. Items: blocks of 64 rows by 16 columns, all columns of the first rows first.
@@ -46,7 +40,6 @@ let stepLength: i32 = 0, fractionBits: i32 = 0, inIntegers: bool = false
 export function mma_sums(d: usize, c: usize, a_packed: usize, b_packed: usize, a: usize, a_flags: usize, b: usize, b_flags: usize, M: i32, N: i32, stride: i32,
   step: i32, first: i32, last: i32, point: i32, fraction: i32, floor: i32, integers: i32, begin: i32, end: i32): void {
   set_operands(a, a_flags, b, b_flags, M, N, stride, step, point, fraction, floor, integers != 0)
-  stepLength = step; fractionBits = fraction; inIntegers = integers != 0
   const steps = stride / step, panelsA = (M + ROWS - 1) / ROWS, panelsB = (N + COLUMNS - 1) / COLUMNS
   const hotA = hotBytes(ROWS, step, inIntegers), hotB = hotBytes(COLUMNS, step, inIntegers), coldA = coldBytes(ROWS, step, inIntegers), coldB = coldBytes(COLUMNS, step, inIntegers)
   const a_cold = a_packed + <usize>(panelsA * steps) * hotA, b_cold = b_packed + <usize>(panelsB * steps) * hotB
@@ -107,7 +100,7 @@ function run(t: i32, pa: usize, pb: usize, coldA: usize, coldB: usize, row: i32,
   const leastA = pa + leastAt(ROWS, step, inIntegers), leastB = pb + leastAt(COLUMNS, step, inIntegers)
   const ks = ks_below(leastA, leastB, cut)
   if (ks) lanes |= lanes_to_cut(ks, from, pa, pb, coldA, coldB, masks)
-  if (lanes) repair(lanes, ks, from, to, sums, inIntegers, !inIntegers || !whole, pa, pb, coldA, coldB, low, row, column, s)
+  if (lanes) repair(lanes, ks, from, to, sums, !inIntegers || !whole, pa, pb, coldA, coldB, low, row, column, s)
 }
 
 // @ts-ignore: decorator
