@@ -1,12 +1,12 @@
 // blockscale identify: which quantizer made this tensor, which arithmetic made this product? Exit code 0 if something explains every bit, 1 if nothing does.
 import { identifyProduct, type ProductFindings, type ProductVerdict } from '../conformance/identify-product.ts'
 import { identifyQuantizer, type QuantizerCandidate, type QuantizerFindings, type QuantizerVerdict } from '../conformance/identify-quantizer.ts'
+import { turned } from '../conformance/product-forms.ts'
 import { lookup, UsageError } from '../errors.ts'
 import { typed } from '../io/safetensors.ts'
 import { readTensor } from '../io/tensor-file.ts'
 import { formats, type FormatName } from '../numerics/formats.ts'
 import { profileNotes, verification, type ProfileName } from '../numerics/named-quantizers.ts'
-import { transposed } from '../core/operands.ts'
 import { rowScales } from '../core/quantized.ts'
 import { parse, wholeNumber } from './arguments.ts'
 import { operandOptions, readOperand } from './matmul.ts'
@@ -76,7 +76,7 @@ export async function run(args: string[]): Promise<number> {
   const numbers = (option: 'alpha' | 'beta') => values[option] === undefined ? {} : { [option]: number(`--${option}`, values[option]) }
   if (values['trans-b'] && stored.kind === 'quantized') throw new UsageError('--trans-b: operands with scales are always stored with K last')
   const dump = {
-    a, b: stored.kind === 'quantized' || values['trans-b'] ? b : turned(b), out: { format, codes: format === 'f32' ? typed(out, Uint32Array) : typed(out, Uint16Array) }, ...numbers('alpha'), ...numbers('beta'),
+    a, b: stored.kind === 'quantized' || values['trans-b'] ? b : turned('b', b), out: { format, codes: format === 'f32' ? typed(out, Uint32Array) : typed(out, Uint16Array) }, ...numbers('alpha'), ...numbers('beta'),
     ...values.c !== undefined && { c: readNumbers(values.c) },
   }
   if (dump.a.shape[0] !== out.shape[0] || dump.b.shape[0] !== out.shape[1]) throw new UsageError(`the product of ${aAt} and ${bAt} is [${dump.a.shape[0]}, ${dump.b.shape[0]}], ${outAt} is [${out.shape}]`)
@@ -86,13 +86,6 @@ export async function run(args: string[]): Promise<number> {
 }
 
 const operand = (x: Stored) => x.kind === 'quantized' ? rowScales(x.value) : x.value
-
-/** [K, N] as [N, K]. */
-function turned(x: ReturnType<typeof operand>) {
-  if (x.shape.length !== 2) throw new UsageError(`b: shape [${x.shape}], a matrix is needed`)
-  const { shape, format, data, codes } = transposed({ ...x, shape: x.shape as [number, number] } as Parameters<typeof transposed>[0])
-  return data ? { shape, data } : { shape, format: format!, codes: codes! }
-}
 
 function outputFormat(address: string, dtype: string, said: string | undefined): 'f32' | 'bf16' | 'f16' {
   const known = { F32: 'f32', BF16: 'bf16', F16: 'f16' } as const

@@ -8,9 +8,9 @@ import type { Confidence } from '../numerics/mma.ts'
 import { decode, decodeScale, encode } from '../oracle/codec.ts'
 import type { CodedMatrix, Matrix, ScaledMatrix } from '../core/operands.ts'
 import { plainSums } from '../ops/matmul.ts'
-import { areOf, bf16Nearest, columnsOf, confidenceOf, cutToTf32, fp16Nearest, isCoded, isScaled, plainOperand, rounded, rowsOf, unitsFor, type ProductOperand } from './product-forms.ts'
+import { areOf, bf16Nearest, columnsOf, confidenceOf, cutToTf32, fp16Nearest, isCoded, isNaNWord, isScaled, plainOperand, rounded, rowsOf, unitsFor, unscaled, type ProductOperand } from './product-forms.ts'
 import { distanceOf, type ProductDistance } from './product-hints.ts'
-import { ordersOf, treeSum, type KOrder } from './product-orders.ts'
+import { ordersOf, range, treeSum, type KOrder } from './product-orders.ts'
 
 export type { ProductOperand } from './product-forms.ts'
 
@@ -92,7 +92,6 @@ interface Epilogue { readonly label: string, readonly round: (word: number) => n
 interface Trial extends ProductCandidate { readonly form: Form, readonly k: KOrder, readonly start: boolean, readonly round: Epilogue['round'] }
 
 const SAMPLE = { rows: 4, columns: 16 }
-const isNaNWord = (w: number) => (w & 0x7fffffff) > 0x7f800000
 const fp16TowardZero = (w: number) => encode(formats.fp16, w, { rounding: 'toward-zero', overflow: 'saturate', nan: 'max' })
 
 /** Find what explains a product. Throws UsageError for sizes that do not fit. */
@@ -174,8 +173,8 @@ async function trialsFor(core: Core, a: ProductOperand, b: ProductOperand, dump:
       if (!form.after || model.accumulator === 'f32') for (const k of orders) add(form, model.name, names, confidence, model.source, k)
     }
     const plain = (name: keyof typeof plainSums, orders: readonly KOrder[]) => {
-      const words = plainSums[name].replace(', in order of k', '')
-      for (const k of orders) add(form, name, [], 'by definition', name === 'f32' && form.exact ? `${words}; these products are exact, so the same with FMA` : words, k)
+      const words = `${plainSums[name]}${name === 'f32' && form.exact ? '; these products are exact, so the same with FMA' : ''}`
+      for (const k of orders) add(form, name, [], 'by definition', words, k)
     }
     if (form.after) plain('f32', [blockwise])
     else if (form.plain) {
@@ -212,7 +211,7 @@ async function formsOf(core: Core, a: ProductOperand, b: ProductOperand, given: 
 
 /** f32 numbers as they are, and as numbers of the narrower types, rounded to nearest even where they are not of them; tf32 also cut off. */
 async function numberForms(make: (a: ProductOperand, b: ProductOperand) => Promise<[Matrix, Matrix]>, a: ProductOperand, b: ProductOperand, scales: string | null, alpha: number, exact: boolean): Promise<Form[]> {
-  const few = (x: ProductOperand) => rowsOf(x, Array.from({ length: Math.min(x.shape[0]!, 16) }, (_, i) => i)), [x, y] = await make(few(a), few(b))
+  const few = (x: ProductOperand) => rowsOf(x, range(0, Math.min(x.shape[0]!, 16))), [x, y] = await make(few(a), few(b))
   const common = { scales, after: false, block: null, alpha }
   const forms: Form[] = [{ ...common, operands: 'f32 numbers', formats: null, plain: true, exact, make }]
   const narrow = (operands: string, format: 'bf16' | 'fp16' | 'tf32', plain: boolean, convert: (m: Matrix) => CodedMatrix) => {
@@ -284,7 +283,7 @@ class ProductCheck {
       const K = x.shape[1]!, { part, tree } = k
       if (part === 1) return epilogue(await this.#pairwise(x, y, k.tree), after)
       const parts: Float32Array[] = []
-      for (let from = 0; from < K; from += part!) { const some = Array.from({ length: Math.min(part!, K - from) }, (_, i) => from + i); parts.push((await product(columnsOf(x, some), columnsOf(y, some), { accumulate, alpha: 1 })).data) }
+      for (let from = 0; from < K; from += part!) { const some = range(from, Math.min(from + part!, K)); parts.push((await product(columnsOf(x, some), columnsOf(y, some), { accumulate, alpha: 1 })).data) }
       return epilogue(treeSum(parts, tree), after)
     } catch (error) {
       if (error instanceof UsageError) return null
@@ -306,10 +305,10 @@ class ProductCheck {
   /** Sums of blocks, each times the scales of its block, added in f32 in order. */
   async #blockwise([x, y]: readonly [ScaledMatrix, ScaledMatrix], { accumulate }: ProductOptions, after: ProductOptions): Promise<Uint32Array> {
     const [m, K] = x.shape as [number, number], n = y.shape[0]!, { block, format } = x.scale, blocks = Math.ceil(K / block), d = new Float32Array(m * n)
-    const bare = ({ shape, format: f, codes }: ScaledMatrix): CodedMatrix => ({ shape, format: f, codes }), p = bare(x), q = bare(y)
+    const p = unscaled(x), q = unscaled(y)
     const scaleOf = Float32Array.from({ length: 256 }, (_, byte) => decodeScale(format, format === 'ue4m3' ? byte & 127 : byte))
     for (let k = 0; k < blocks; k++) {
-      const some = Array.from({ length: Math.min(block, K - k * block) }, (_, i) => k * block + i)
+      const some = range(k * block, Math.min((k + 1) * block, K))
       const part = (await this.#core.matmul(columnsOf(p, some), columnsOf(q, some), { accumulate: accumulate!, transB: true })).data
       for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) d[i * n + j] = Math.fround(d[i * n + j]! + Math.fround(part[i * n + j]! * Math.fround(scaleOf[x.scales[i * blocks + k]!]! * scaleOf[y.scales[j * blocks + k]!]!)))
     }

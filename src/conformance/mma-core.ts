@@ -1,4 +1,5 @@
 // Small matrix products on the compiled core, with inputs as plain arrays: what vector sets and tests compare with the oracle (src/oracle/mma.ts).
+import { packNibbles } from '../io/layouts.ts'
 import { codeBits, type MmaConfig } from '../numerics/mma.ts'
 import type { mmaElement } from '../oracle/mma.ts'
 import { decodeOperand, mma } from '../ops/mma.ts'
@@ -16,15 +17,12 @@ function write(ex: InlineExecutor, rows: readonly ArrayLike<number>[], bits: 8 |
   return ptr
 }
 
-/** Two E2M1 codes in a byte, the even one in the low half. */
-const paired = (row: readonly number[]): number[] => Array.from({ length: row.length / 2 }, (_, i) => row[2 * i]! + 16 * row[2 * i + 1]!)
-
 /** D of a tile as bits, [M * N]. `plain`: by the straightforward kernel, where there is a quicker one. `nibbles`: operands whose FP4 codes come two in a byte. */
 export function runTile(ex: InlineExecutor, config: MmaConfig, tile: Omit<MmaTile, 'category'>, plain = false, nibbles: readonly ('a' | 'b')[] = []): Uint32Array {
   const mark = ex.arena.mark()
   const p = new Program(ex.arena)
   const operand = (side: 'a' | 'b', codes: number[][], scales: number[][]) => decodeOperand(p, config, side,
-    { ptr: write(ex, nibbles.includes(side) ? codes.map(paired) : codes, codeBits(config[side])), nibbles: nibbles.includes(side), rows: codes.length, K: codes[0]!.length, scales: config.scale ? write(ex, scales, 8) : undefined }, plain)
+    { ptr: write(ex, nibbles.includes(side) ? codes.map(packNibbles) : codes, codeBits(config[side])), nibbles: nibbles.includes(side), rows: codes.length, K: codes[0]!.length, scales: config.scale ? write(ex, scales, 8) : undefined }, plain)
   const a = operand('a', tile.a, tile.scaleA), b = operand('b', tile.b, tile.scaleB)
   const d = ex.arena.tensor(tile.a.length, tile.b.length)
   ex.arena.u32(d).set(tile.c.flat())

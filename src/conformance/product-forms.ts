@@ -2,7 +2,8 @@
 // operands have K last.
 import type { FormatName } from '../numerics/formats.ts'
 import { mmaConfig, mmaModels, type MmaModel } from '../numerics/mma.ts'
-import { halfCode, scalesOf, unpacked, type CodedMatrix, type Matrix, type ScaledMatrix } from '../core/operands.ts'
+import { halfCode, matrix, scalesOf, transposed, unpacked, type CodedMatrix, type Matrix, type ScaledMatrix } from '../core/operands.ts'
+import { range } from './product-orders.ts'
 
 /** An operand [rows, K] with one code per array element and plain scales. */
 export type ProductOperand = Matrix | CodedMatrix | ScaledMatrix
@@ -17,6 +18,15 @@ export function plainOperand(name: string, x: ProductOperand): ProductOperand {
   return isScaled(x) ? { ...rest, codes, scales: scalesOf(name, x), scaleLayout: 'plain' } as ScaledMatrix : { ...rest, codes }
 }
 
+/** Codes without their scales. */
+export const unscaled = ({ shape, format, codes }: ScaledMatrix): CodedMatrix => ({ shape, format, codes })
+
+/** A matrix with rows and columns exchanged. Throws UsageError for what is none. */
+export function turned(name: string, x: Matrix | CodedMatrix): Matrix | CodedMatrix {
+  const { shape, format, data, codes } = transposed(matrix(name, x))
+  return data ? { shape, data } : { shape, format: format!, codes: codes! }
+}
+
 type Words = Uint8Array | Uint16Array | Uint32Array | Float32Array
 
 /** Elements [rows[i], columns[j]] of a row-major array; bits, not numbers. */
@@ -26,8 +36,6 @@ function pick<T extends Words>(from: T, width: number, rows: readonly number[], 
   rows.forEach((r, i) => { for (let j = 0; j < columns.length; j++) target[i * columns.length + j] = source[r * width + columns[j]!]! })
   return to
 }
-
-const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
 
 /** Some rows of an operand. */
 export function rowsOf<T extends ProductOperand>(x: T, rows: readonly number[]): T {
@@ -49,7 +57,8 @@ export function columnsOf<T extends ProductOperand>(x: T, k: readonly number[]):
   return { ...(x as object), shape, codes, scales: pick(x.scales, Math.ceil(K / block), rows, range(0, Math.ceil(k.length / block)).map(j => k[j * block]! / block)) } as unknown as T
 }
 
-const isNaNWord = (w: number): boolean => (w & 0x7fffffff) > 0x7f800000
+/** Are these f32 bits a NaN? */
+export const isNaNWord = (w: number): boolean => (w & 0x7fffffff) > 0x7f800000
 const nearest = (w: number, bits: number): number => isNaNWord(w) ? w : w + (2 ** (bits - 1) - 1) + (w >>> bits & 1)
 
 /** bf16 code of an f32 word, nearest even. */
@@ -86,7 +95,7 @@ export function areOf({ data }: Matrix, format: 'bf16' | 'fp16' | 'tf32'): boole
 }
 
 /** Models of one arithmetic: the first stands for all. */
-export interface Unit { readonly model: MmaModel, readonly names: readonly string[] }
+interface Unit { readonly model: MmaModel, readonly names: readonly string[] }
 
 const arithmeticOf = ({ algorithm, length, fraction, floor, rounding, accumulator, group }: MmaModel) => JSON.stringify([algorithm, length, fraction, floor, rounding, accumulator, group])
 

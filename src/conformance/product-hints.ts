@@ -1,12 +1,12 @@
 // What a product is near to when no arithmetic explains its bits: how far its outputs are from the exact product, whether a factor is on all of them, and whether it is
 // the exact product of operands that were read otherwise (scales transposed, or in 128x4 tiles when they are not, an operand or the output transposed).
 import type { Core } from '../core/core.ts'
-import { transposed, type Matrix, type ScaledMatrix } from '../core/operands.ts'
+import type { Matrix, ScaledMatrix } from '../core/operands.ts'
 import { swizzleScales, unswizzleScales } from '../io/layouts.ts'
-import { isCoded, isScaled, rowsOf, type ProductOperand } from './product-forms.ts'
+import { isCoded, isScaled, rowsOf, turned, unscaled, type ProductOperand } from './product-forms.ts'
 
 /** A product as it came; outputs as numbers. */
-export interface ProductNumbers { readonly a: ProductOperand, readonly b: ProductOperand, readonly out: Float32Array, readonly alpha?: number, readonly beta?: number, readonly c?: Matrix }
+interface ProductNumbers { readonly a: ProductOperand, readonly b: ProductOperand, readonly out: Float32Array, readonly alpha?: number, readonly beta?: number, readonly c?: Matrix }
 
 /** Distance of outputs from the exact product. */
 export interface ProductDistance {
@@ -22,8 +22,8 @@ const misreadings: readonly [words: (whose: string, who: string) => string, read
   [whose => `with ${whose} scales stored as transposed, [K / block, rows]`, x => isScaled(x) ? rescaled(x, (scales, rows, blocks) => { const to = scales.slice(); scales.forEach((v, i) => { to[i % blocks * rows + Math.floor(i / blocks)] = v }); return to }) : null],
   [whose => `with ${whose} plain scales read as 128x4 tiles`, x => isScaled(x) ? rescaled(x, (scales, rows, blocks) => rows % 128 || blocks % 4 ? null : unswizzleScales(scales, rows, blocks)) : null],
   [whose => `with ${whose} scales, which lie in 128x4 tiles, read as plain`, x => isScaled(x) ? rescaled(x, (scales, rows, blocks) => rows % 128 || blocks % 4 ? null : swizzleScales(scales, rows, blocks)) : null],
-  [whose => `without ${whose} scales`, x => isScaled(x) ? { shape: x.shape, format: x.format, codes: x.codes } : null],
-  [(_, who) => `with ${who} transposed`, x => !isScaled(x) && x.shape[0] === x.shape[1] ? turned(x) : null],
+  [whose => `without ${whose} scales`, x => isScaled(x) ? unscaled(x) : null],
+  [(_, who) => `with ${who} transposed`, x => !isScaled(x) && x.shape[0] === x.shape[1] ? turned('operand', x) : null],
 ]
 
 function rescaled(x: ScaledMatrix, scales: (bytes: Uint8Array, rows: number, blocks: number) => Uint8Array | null): ScaledMatrix | null {
@@ -31,19 +31,13 @@ function rescaled(x: ScaledMatrix, scales: (bytes: Uint8Array, rows: number, blo
   return changed && { ...x, scales: changed }
 }
 
-function turned(x: ProductOperand): ProductOperand {
-  const { shape, format, data, codes } = transposed({ ...x, shape: x.shape as [number, number] } as Parameters<typeof transposed>[0])
-  return data ? { shape, data } : { shape, format: format!, codes: codes! }
-}
-
-/** Some outputs and what they should be near to, in the same order. */
+/** Some outputs and what they should be near to, in the same order; finite numbers. */
 interface Pairs { readonly got: Float32Array, readonly exact: Float32Array }
 
-/** Median (or another quantile) of |got - factor exact| over the root mean square of exact, where both are finite; Infinity if nowhere, or if exact is 0. */
+/** Median (or another quantile) of |got - factor exact| over the root mean square of exact; Infinity if that is 0. */
 function distance({ got, exact }: Pairs, factor = 1, quantile = 0.5): number {
-  const finite = [...exact.keys()].filter(i => Number.isFinite(got[i]) && Number.isFinite(exact[i])), square = finite.reduce((s, i) => s + exact[i]! ** 2, 0)
-  if (!square) return Infinity
-  return finite.map(i => Math.abs(got[i]! - factor * exact[i]!)).sort((x, y) => x - y)[Math.floor(finite.length * quantile)]! / Math.sqrt(square / finite.length)
+  const square = exact.reduce((s, x) => s + x ** 2, 0)
+  return square ? Float64Array.from(exact, (x, i) => Math.abs(got[i]! - factor * x)).sort()[Math.floor(exact.length * quantile)]! / Math.sqrt(square / exact.length) : Infinity
 }
 
 /** How far outputs [rows x columns] of a product are from the exact ones, and why they may be. */
@@ -54,13 +48,14 @@ export async function distanceOf(core: Core, { a, b, out, alpha, beta = 1, c }: 
     const [r, s] = swapped ? [columns.map(j => j % a.shape[0]!), rows.map(i => i % N)] : [rows, columns]
     const product = (await core.matmul(await values(rowsOf(x, r)), await values(rowsOf(y, s)), { accumulate: 'exact', transB: true, ...alpha !== undefined && { alpha } })).data
     if (c) product.forEach((v, n) => { product[n] = v + beta * at(c.data, r[Math.floor(n / s.length)]!, s[n % s.length]!) })
-    return { exact: product, got: Float32Array.from(product, (_, n) => { const [i, j] = [r[Math.floor(n / s.length)]!, s[n % s.length]!]; return swapped ? at(out, j, i) : at(out, i, j) }) }
+    const got = product.map((_, n) => { const [i, j] = [r[Math.floor(n / s.length)]!, s[n % s.length]!]; return swapped ? at(out, j, i) : at(out, i, j) })
+    const finite = (_: number, n: number) => Number.isFinite(product[n]) && Number.isFinite(got[n])
+    return { exact: product.filter(finite), got: got.filter(finite) }
   }
   const plain = await pairs(a, b), median = distance(plain), findings: string[] = []
   const percent = (x: number) => `${Number((100 * x).toPrecision(2))} %`
   // A factor: the one that brings the outputs nearest in the least squares, if it explains most of the distance.
-  const ok = [...plain.exact.keys()].filter(i => Number.isFinite(plain.got[i]) && Number.isFinite(plain.exact[i]))
-  const factor = ok.reduce((s, i) => s + plain.got[i]! * plain.exact[i]!, 0) / ok.reduce((s, i) => s + plain.exact[i]! ** 2, 0), left = distance(plain, factor) / Math.abs(factor)
+  const factor = plain.exact.reduce((s, x, i) => s + plain.got[i]! * x, 0) / plain.exact.reduce((s, x) => s + x ** 2, 0), left = distance(plain, factor) / Math.abs(factor)
   if (Number.isFinite(factor) && factor !== 0 && left < 0.05 && left < median / 8) findings.push(`all outputs have a factor of about ${Number(factor.toPrecision(6))}: is alpha, a tensor's scale or a constant missing or twice there? (the rest differs by ${percent(left)})`)
   // Read otherwise: only what is far off is worth the search, and only what comes far nearer is worth a word.
   if (!findings.length && !(median < 0.02)) {

@@ -14,7 +14,8 @@ export interface Registers { readonly width: number, readonly registers: 'in tur
 /** An order of summation: steps of k taken in `order` (null: as they are), summed in parts of `part` (null: one sum), which are then added as `tree` says. */
 export interface KOrder { readonly label: string, readonly order: readonly number[] | null, readonly part: number | null, readonly tree: Tree | Registers }
 
-const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
+/** from, from + 1, ... to - 1. */
+export const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
 const words: Record<Tree, string> = { 'in turn': 'in order', 'neighbours': 'as a binary tree of neighbours', 'strided': 'as a binary tree of halves folded', 'halved': 'as a binary tree of halves', 'numpy': 'as numpy does (eight accumulators per 128, then a binary tree)' }
 
 /** Registers that hold n accumulators: of 4, 8 and 16 lanes, two or more. What is one tree over all n is left out. */
@@ -35,7 +36,12 @@ export function ordersOf(K: number, step: number, parts: boolean, single: boolea
   const trees = (n: number): Tree[] => [...new Set((['neighbours', ...Number.isInteger(Math.log2(n)) ? ['strided'] : []] as Tree[]).map(t => sameTree(n, t)))].filter(t => t !== 'in turn')
   if (parts) {
     const lengths = new Map<number, string>(), few: number[] = []
-    for (const n of [2, 3, 4, 5, 6, 7, 8, 16, 32, 64]) if (n <= steps) { const part = Math.ceil(steps / n) * step; if (!lengths.has(part)) { lengths.set(part, `in ${Math.ceil(K / part)} parts of ${part} k (split-K, or promotion after every ${part})`); few.push(part) } }
+    for (const n of [2, 3, 4, 5, 6, 7, 8, 16, 32, 64]) {
+      const part = Math.ceil(steps / n) * step
+      if (n > steps || part === 1 || lengths.has(part)) continue // parts of one k are the chain itself
+      lengths.set(part, `in ${Math.ceil(K / part)} parts of ${part} k (split-K, or promotion after every ${part})`)
+      few.push(part)
+    }
     for (let part = Math.max(step, 2); part < K; part *= 2) if (!lengths.has(part)) lengths.set(part, `in parts of ${part} k (promotion after every ${part})`)
     for (const part of [32, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768]) if (part % step === 0 && part < K && !lengths.has(part)) lengths.set(part, `in parts of ${part} k (promotion after every ${part})`)
     for (const [part, label] of lengths) out.push({ label, order: null, part, tree: 'in turn' })

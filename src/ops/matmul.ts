@@ -17,9 +17,9 @@ import { ELEMENT_GRAIN } from './shapes.ts'
 
 /** Sums that are no matrix unit's, in words. */
 export const plainSums = {
-  'f32': 'strict float32, in order of k: products rounded, then sums',
-  'f32-fma': 'float32 fused multiply-adds (FMA), in order of k: each product and sum rounded once',
-  'f64': 'float64 sums of exact products, in order of k, rounded to float32 once',
+  'f32': 'strict float32: products rounded, then sums',
+  'f32-fma': 'float32 fused multiply-adds (FMA): each product and sum rounded once',
+  'f64': 'float64 sums of exact products, rounded to float32 once',
   'exact': 'the exact sum, rounded once',
 } as const
 /** A name of one. */

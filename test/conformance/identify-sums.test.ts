@@ -39,6 +39,12 @@ describe('sums as CPUs and GPUs form them, written out here', () => {
     expect(miss.explanations).toEqual([])
     expect(miss.near[0]).toMatchObject({ candidate: found.explanations[0]!.candidate, explained: M * N - 1, counterexample: { row: 3, column: 2, expectedCode: words[3 * N + 2], actualCode: wrong[3 * N + 2] } })
   })
+  it('a chain is one explanation, even where K is so small that its parts could be single products', async () => {
+    for (const K of [8, 64]) {
+      const a = numbers(M, K, 23), b = numbers(N, K, 24), chain = outputs((i, j) => wordOf(row(a.data, i, K).reduce((s, p, k) => plain(p, b.data[j * K + k]!, s), 0)))
+      expect(told(await identify(a, b, chain))).toEqual([`f32 | ${form} | ${ordered} | f32`])
+    }
+  })
   it('pairwise over a number that is no power of two, in halves and in neighbours', async () => {
     const K = 75, a = numbers(M, K, 17), b = numbers(N, K, 18)
     const halves = (list: number[]): number => list.length === 1 ? list[0]! : fround(halves(list.slice(0, list.length >> 1)) + halves(list.slice(list.length >> 1)))
