@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { overrideConfig } from '../train/config-file.ts'
 import type { RunConfig } from '../train/config.ts'
+import { scheduledPrecision } from '../train/config-parts.ts'
 import { checkpointFile, holdsRun, listCheckpoints, readRunFile, readSummary } from '../train/run-directory.ts'
 import { parse, threadCount, wholeNumber } from './arguments.ts'
 import { carryOut, runName, runOptions } from './train.ts'
@@ -36,10 +37,9 @@ export function forkConfig(config: RunConfig, step: number, overrides: readonly 
   }
   if (step < 1 || step >= config.steps) throw new UsageError(`--at ${step}: must lie between 1 and ${config.steps - 1}, the run has ${config.steps} steps`)
   const before = config.precisionSchedule.filter(s => s.step < step)
-  const present = config.precisionSchedule.findLast(s => s.step <= step)?.precision ?? config.precision
   // Probes of the baseline's weights need the baseline.
   const probes = keepBaseline || config.probes.weights === 'studied' ? [] : ['probes.weights=studied']
-  const changed = overrideConfig({ ...config, precision: present, precisionSchedule: [], baseline: keepBaseline ? config.baseline : null }, [...probes, ...overrides])
+  const changed = overrideConfig({ ...config, precision: scheduledPrecision(config, step), precisionSchedule: [], baseline: keepBaseline ? config.baseline : null }, [...probes, ...overrides])
   return { ...changed, precision: config.precision, precisionSchedule: [...before, { step, precision: changed.precision }] }
 }
 

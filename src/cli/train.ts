@@ -5,6 +5,7 @@ import { UsageError } from '../errors.ts'
 import { describeScheme } from '../numerics/scheme.ts'
 import { configHash, loadConfig, presets } from '../train/config-file.ts'
 import type { Arm, RunConfig } from '../train/config.ts'
+import { scheduledPrecision } from '../train/config-parts.ts'
 import { holdsRun, readMetrics, readRunFile, readSummary } from '../train/run-directory.ts'
 import { wideAllowed } from '../runtime/wide.ts'
 import type { Progress, RunSummary, Train, TrainOptions } from '../train/types.ts'
@@ -72,7 +73,8 @@ function locate(source: string, overrides: string[], out: string, resume: boolea
 
 /** Train with progress on the terminal, write the report, print where it is. Returns the exit code. */
 export async function carryOut(config: RunConfig, options: TrainOptions, values: RunValues, train?: Train): Promise<number> {
-  const labels: Partial<Record<Arm, string>> = { ...config.baseline ? { baseline: describeScheme(config.baseline) } : {}, studied: describeScheme(config.precision) }
+  const parent = options.parent ?? (holdsRun(options.directory) ? readRunFile(options.directory).parent : undefined)
+  const labels: Partial<Record<Arm, string>> = { ...config.baseline ? { baseline: describeScheme(config.baseline) } : {}, studied: describeScheme(scheduledPrecision(config, parent?.step ?? 0)) }
   const style = progressStyle(values), display = new ProgressDisplay(style, labels)
   const onStart = style === 'bar' || style === 'lines' ? (line: string) => { process.stderr.write(`${line}\n`) } : undefined
   const { signal, done } = interruptible()

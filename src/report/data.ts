@@ -2,6 +2,7 @@
 import { basename, resolve } from 'node:path'
 import { describeScheme } from '../numerics/scheme.ts'
 import type { Arm, RunConfig, StudentTeacherConfig } from '../train/config.ts'
+import { scheduledPrecision } from '../train/config-parts.ts'
 import { readMetrics, readRunFile, readSummary, type RunFile } from '../train/run-directory.ts'
 import type { MetricsRow, RunSummary } from '../train/types.ts'
 
@@ -27,9 +28,9 @@ export function rowsOf<K extends MetricsRow['kind']>(run: RunData, kind: K, arm?
   return run.rows.filter((row): row is RowOf<K> => row.kind === kind && (arm === undefined || (row as { arm?: Arm }).arm === arm))
 }
 
-/** The arms that the run has, baseline first, each with the name of its precision. */
-export function arms({ config }: RunData): { arm: Arm, label: string }[] {
-  const studied = { arm: 'studied' as const, label: describeScheme(config.precision) }
+/** The arms that the run has, baseline first, each with the name of the precision that it began in (a fork: the changed one). */
+export function arms({ config, file }: Pick<RunData, 'config' | 'file'>): { arm: Arm, label: string }[] {
+  const studied = { arm: 'studied' as const, label: describeScheme(scheduledPrecision(config, file.parent?.step ?? 0)) }
   return config.baseline ? [{ arm: 'baseline', label: describeScheme(config.baseline) }, studied] : [studied]
 }
 

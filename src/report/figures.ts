@@ -147,7 +147,7 @@ export function overflowFigure(run: RunData): Figure | null {
   return {
     id: 'overflow', title: 'Other tensors in the last bucket',
     legend: series.map(s => ({ label: s.label, color: s.stroke })),
-    drawings: [{ yTitle: `share of values in the last bucket, ${describeScheme(run.config.precision)} run`, svg: draw({
+    drawings: [{ yTitle: `share of values in the last bucket, ${arms(run).at(-1)!.label} run`, svg: draw({
       height: 190, x: stepAxis(steps), y: { label: null, zero: true, nice: true, ticks: 4, tickFormat: (v: number) => percent(v) },
       marks: [grid(4), ...series.map(s => Plot.lineY(thin(s.points, DENSE), { x: 'step', y: 'value', stroke: s.stroke, strokeWidth: 2 }))],
     }) }],

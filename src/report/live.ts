@@ -11,6 +11,7 @@ import { UsageError } from '../errors.ts'
 import { SweepFolder } from '../experiments/manifest.ts'
 import { JsonLinesTail } from '../io/tail.ts'
 import type { RunConfig } from '../train/config.ts'
+import { scheduledPrecision } from '../train/config-parts.ts'
 import { readRunFile } from '../train/run-directory.ts'
 import type { MetricsRow } from '../train/types.ts'
 import { html } from './html.ts'
@@ -96,7 +97,10 @@ function runSource(folder: string, name: string): Source {
   return send => {
     // What was awaited turns out to be a sweep: the page loads itself anew.
     if (!config && existsSync(join(folder, 'sweep.json'))) send('reload', null)
-    if (!config && existsSync(join(folder, 'config.json'))) config = readRunFile(folder).config
+    if (!config && existsSync(join(folder, 'config.json'))) {
+      const { config: given, parent } = readRunFile(folder)
+      config = { ...given, precision: scheduledPrecision(given, parent?.step ?? 0) }
+    }
     const { rows, restarted } = tail.read(BYTES_PER_LOOK)
     if (restarted) { step = 0; durations.length = 0 }
     const event: PointsEvent = { reset: first || restarted, charts: {} }

@@ -75,14 +75,14 @@ function findings(run: RunData): Html[] {
 }
 
 function description(run: RunData): Html {
-  const { config } = run
+  const { config } = run, [studied, baseline] = arms(run).map(a => a.label).reverse()
   if (config.task === 'language-model') {
-    const { model, batch, steps, optimizer, precision, data } = config
-    return html`A transformer of ${model.depth} blocks and width ${model.width} (${model.heads} heads, ${model.activation}) learns to predict ${data.tokenizer === 'bytes' ? 'bytes' : 'tokens'} of ${data.files.join(', ')}: ${steps} steps of ${batch} sequences of ${model.context} with AdamW at ${optimizer.lr}. Precision: <strong>${describeScheme(precision)}</strong>.`
+    const { model, batch, steps, optimizer, data } = config
+    return html`A transformer of ${model.depth} blocks and width ${model.width} (${model.heads} heads, ${model.activation}) learns to predict ${data.tokenizer === 'bytes' ? 'bytes' : 'tokens'} of ${data.files.join(', ')}: ${steps} steps of ${batch} sequences of ${model.context} with AdamW at ${optimizer.lr}. Precision: <strong>${studied}</strong>.`
   }
-  const { model, batch, steps, optimizer, schedule, baseline, precision } = config
+  const { model, batch, steps, optimizer, schedule, precision } = config
   return html`A residual MLP of ${model.depth} blocks and width ${model.width} (${significant(parameterCount(config), 3)} weights, ${model.activation}${model.layerNorm ? '' : ', no layer norm'}) learns a fixed teacher network: ${steps} steps of ${batch} samples with ${optimizer.name === 'adam' ? 'Adam' : 'SGD'}, learning rate ${optimizer.lr}${schedule.kind === 'cosine' ? html` falling to ${schedule.lrMin}` : ''}. ${
-    baseline ? html`It was trained twice from the same weights, inputs${config.labelNoiseStream === 'shared' && precision.teacher === 'fp32' ? ', labels' : ''} and batch order: in <strong>${describeScheme(baseline)}</strong> and in <strong>${describeScheme(precision)}</strong>.` : html`Precision: <strong>${describeScheme(precision)}</strong>.`}${
+    baseline ? html`It was trained twice from the same weights, inputs${config.labelNoiseStream === 'shared' && precision.teacher === 'fp32' ? ', labels' : ''} and batch order: in <strong>${baseline}</strong> and in <strong>${studied}</strong>.` : html`Precision: <strong>${studied}</strong>.`}${
     run.file.parent ? html` It is a fork of ${run.file.parent.directory} at step ${run.file.parent.step}.` : ''}`
 }
 

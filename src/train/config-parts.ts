@@ -81,6 +81,9 @@ interface Common {
   readonly probes: z.output<typeof probes>
 }
 
+/** The studied arm's precision after `done` completed steps. */
+export const scheduledPrecision = ({ precision, precisionSchedule }: Pick<Common, 'precision' | 'precisionSchedule'>, done: number): PrecisionScheme => precisionSchedule.findLast(s => s.step <= done)?.precision ?? precision
+
 /** What a scheme must fit: the number of blocks, and the lengths of the axes that the backward GEMMs sum over, by what decides them. */
 export interface ModelExtents {
   readonly depth: number

@@ -22,6 +22,7 @@ import { PlanningArena } from '../runtime/planning.ts'
 import { ROUNDING_STREAMS } from './arm.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { Arm as ArmName, LanguageModelConfig } from './config.ts'
+import { scheduledPrecision } from './config-parts.ts'
 import { LanguageModelArm, precisionOf, type Shared } from './language-model-arm.ts'
 import { GradientComparison, GradientNorms } from './measure.ts'
 import { Probes } from './probe.ts'
@@ -170,8 +171,7 @@ export class LanguageModel implements Task {
 
   build(done: number): string | null {
     this.#done = done
-    const { baseline, precisionSchedule, precision, probes } = this.#config, overlay = this.#overlay
-    const present = precisionSchedule.findLast(s => s.step <= done)?.precision ?? precision
+    const { baseline, precisionSchedule, probes } = this.#config, overlay = this.#overlay, present = scheduledPrecision(this.#config, done)
     for (const arm of this.#arms.all) arm.build(overlay, arm.name === 'studied' ? present : baseline!)
     for (const n of this.#norms) n.build(overlay)
     this.#trajectory?.build(overlay)

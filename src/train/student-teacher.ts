@@ -13,14 +13,12 @@ import { Overlay } from '../runtime/overlay.ts'
 import { Arm, emitGradient, ROUNDING_STREAMS, studentShape } from './arm.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { Arm as ArmName, RunConfig, StudentTeacherConfig } from './config.ts'
+import { scheduledPrecision } from './config-parts.ts'
 import { gammaRow, GradientComparison, GradientNorms, TensorStatistics } from './measure.ts'
 import { Probes } from './probe.ts'
 import { StepValues } from './step-values.ts'
 import { due, hashWeights, restoreArms, saveArms, type Task } from './task.ts'
 import type { MetricsRow } from './types.ts'
-
-/** The studied arm's precision after `done` completed steps. */
-const scheduledPrecision = (config: StudentTeacherConfig, done: number): PrecisionScheme => config.precisionSchedule.findLast(s => s.step <= done)?.precision ?? config.precision
 
 /** 2 per multiply-add, three GEMMs per linear layer, of the students alone. */
 function stepFlops(config: StudentTeacherConfig, arms: readonly Arm[]): number {

@@ -116,6 +116,12 @@ describe('the comparison page', () => {
     expect(document.body.textContent).toMatch(/The control and its parent part at step 21|The control’s loss is its parent’s in all \d+ steps/)
   })
 
+  test('a fork\'s own page names the precision that it computes in', () => {
+    const own = parse(writeRunReport(join(folder, 'rescue')))
+    expect(own.body.textContent).toContain('Precision: bf16. It is a fork of parent at step 20.')
+    expect(own.querySelector('#loss .legend')!.textContent).toContain('bf16')
+  })
+
   test('overlays the curves, and shows what differs', () => {
     expect([...document.querySelectorAll('figure')].map(f => f.id)).toEqual(['loss', 'difference', 'gradient-norm', 'gamma-overflow'])
     expect(document.body.textContent).toMatch(/precisionSchedule.*20: bf16/s)
