@@ -6,10 +6,10 @@
 import { UsageError, lookup } from '../errors.ts'
 import { castPolicies } from '../numerics/cast.ts'
 import { formats, type FormatName } from '../numerics/formats.ts'
-import { mmaConfig, mmaFamilies, mmaModel, mmaModels, resolveMma, type Confidence, type MmaConfig, type MmaScale } from '../numerics/mma.ts'
+import { mmaConfig, mmaFamilies, mmaModelBeside, mmaModels, resolveMma, type Confidence, type MmaConfig, type MmaScale } from '../numerics/mma.ts'
 import { namedQuantizer, type ProfileName, type Quantizer, type QuantizerChanges } from '../numerics/named-quantizers.ts'
 import { codesTensor, codeWidth, decodeElements, encodeElements } from '../ops/codes.ts'
-import { accumulate as emitAccumulate, epilogue, isPlainSum, nanOf, outputs, type Output, type PlainSum, type Product } from '../ops/matmul.ts'
+import { accumulate as emitAccumulate, epilogue, isPlainSum, nanOf, outputs, plainSums, type Output, type PlainSum, type Product } from '../ops/matmul.ts'
 import type { MmaCodes } from '../ops/mma.ts'
 import type { Executor } from '../runtime/executor.ts'
 import type { Tensor } from '../runtime/memory.ts'
@@ -217,9 +217,9 @@ function unit(name: string, a: FormatName | null, b: FormatName | null, scale: M
     if (!known) throw new UsageError(`accumulate ${name} is an architecture: with f32 operands name the unit, one of ${Object.keys(mmaModels).filter(m => m.startsWith(`${name}-`)).join(', ')}`)
     return resolveMma(name, { a: a ?? known, b: b ?? known, scale })
   }
-  const first = mmaModel(name).formats[0]!
+  const first = mmaModelBeside([...Object.keys(plainSums), ...mmaFamilies], 'accumulator', name).formats[0]!
   const config = mmaConfig(name, { a: a ?? b ?? first, b: b ?? a ?? first, scale })
-  if (config.scale && !scale) throw new UsageError(`accumulate ${name}: a block-scaled unit, use scaledMatmul`)
+  if (config.scale && !scale) throw new UsageError(`accumulate ${name}: a block-scaled unit, its operands need block scales (scaledMatmul)`)
   return config
 }
 

@@ -9,7 +9,7 @@
 // sums; under a family those run on its bf16 unit. Products of an f32 operand are f32 sums under either.
 import { UsageError } from '../errors.ts'
 import { formats, type FormatName } from './formats.ts'
-import { mmaConfig, mmaFamilies, mmaModel, mmaModels, type MmaConfig, type MmaModel, type MmaScale } from './mma.ts'
+import { mmaConfig, mmaFamilies, mmaModelBeside, mmaModels, type MmaConfig, type MmaModel, type MmaScale } from './mma.ts'
 import type { ElementFormat, PrecisionScheme } from './scheme.ts'
 
 export type Accumulation =
@@ -47,7 +47,7 @@ export function accumulationOf(s: Settings, a: ElementFormat | null, b: ElementF
     if (!plain) throw new UsageError(`has no modelled unit with a bf16 input`)
     return values(plain, s, a, b)
   }
-  const model = mmaModel(name)
+  const model = mmaModelBeside(['f32', 'exact', 'block-exact', ...mmaFamilies], 'accumulator', name)
   if (model.accumulator === 'f32' && (model.formats[0] === 'bf16' || model.formats[0] === 'tf32')) return values(model, s, a, b)
   if (!model.scales.length) throw new UsageError(`takes ${model.formats.join(', ')} without block scales, which no scheme has: use a family (${mmaFamilies.join(', ')}), a block-scaled unit (${named(m => m.scales.length > 0)}), or one that takes bf16 or tf32`)
   if (!quantized) return sequential

@@ -8,7 +8,7 @@
 //   KM         Khattak and Mikaitis, arXiv:2512.07004, whose published GPU outputs (V100 to B200) test/conformance compares bit for bit
 // What would surprise: alignment uses the sum of exponent fields (products are not renormalised), every term is truncated toward zero at
 // 2^(E - fraction), and rounding toward zero still overflows to Inf.
-import { UsageError, lookup } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import type { FormatName } from './formats.ts'
 
 /** Which algorithm of arXiv:2511.10909 one chained step follows. */
@@ -150,10 +150,14 @@ export interface MmaConfig {
 }
 
 /** Look a model up by name. Throws UsageError for a refused name (with the reason) and for an unknown one (with the valid names). */
-export function mmaModel(name: string): MmaModel {
+export const mmaModel = (name: string): MmaModel => mmaModelBeside([], 'MMA model', name)
+
+/** The same where the names `others` are taken, too; `what` is looked up. */
+export function mmaModelBeside(others: readonly string[], what: string, name: string): MmaModel {
   const known = [name, name.split('-')[0]!].find(n => Object.hasOwn(refusedMmaModels, n)), reason = known && refusedMmaModels[known] // cdna4-fp8 is a cdna4
   if (reason) throw new UsageError(`MMA model ${JSON.stringify(name)} is not offered: ${reason}`)
-  return lookup(mmaModels, name, 'MMA model')
+  if (!Object.hasOwn(mmaModels, name)) throw new UsageError(`unknown ${what} ${JSON.stringify(name)}: use one of ${[...others, ...Object.keys(mmaModels)].join(', ')}`)
+  return mmaModels[name]!
 }
 
 const scaleName = (s: MmaScale) => `${s.format}/${s.block}`

@@ -37,7 +37,8 @@ function readSources(file: string, seen: string[] = []): { raw: unknown, sources
     const { line, col } = lines.linePos(error.pos[0])
     throw new UsageError(`${basename(file)} line ${line}, column ${col}: ${error.message.split('\n')[0]}`)
   }
-  const content = doc.toJS() ?? {}
+  const content = doc.toJS()
+  if (content === null) throw new UsageError(`${basename(file)} is empty: a configuration is a mapping of keys to values, such as extends: quick`)
   if (!isObject(content)) throw new UsageError(`${basename(file)}: a configuration is a mapping of keys to values, got ${JSON.stringify(content)}`)
   const { extends: base, ...own } = content
   const source = { file, doc, lines }

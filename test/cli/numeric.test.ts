@@ -176,7 +176,7 @@ describe('bad input: one line, exit code 2', () => {
       [[...q, '--profile', 'ocp', '--rounding', 'stochastic'], /needs --seed/], [[...q, '--profile', 'ocp', '--hadamard', 'tt'], /--hadamard tt/], [[...q, '--profile', 'ocp', '--packed'], /--packed goes with e2m1/],
       [[...q, '--profile', 'ocp', '--gguf'], /--gguf goes with e2m1/], [[...q, '--profile', 'ocp', '--scale-layout', '32x4'], /unknown scale layout "32x4": use one of plain, 128x4/],
       [[...q, '--profile', 'ocp', '--random-bits', '9'], /--random-bits 9/], [['quantize', at('nothing.npy'), at('o.npy'), '--profile', 'ocp'], /cannot read/], [['quantize', at('x.npy'), at('o.txt'), '--profile', 'ocp'], /must be FILE.npy/],
-      [m, /a \[6,96\] times b \[4,96\]: the inner sizes 96 and 4 differ/], [[...m, '--trans-b', '--accumulate', 'blackwel'], /unknown MMA model "blackwel": use one of volta-f16/],
+      [m, /a \[6,96\] times b \[4,96\]: the inner sizes 96 and 4 differ/], [[...m, '--trans-b', '--accumulate', 'blackwel'], /unknown accumulator "blackwel": use one of f32, f32-fma, .*volta-f16/],
       [[...m, '--trans-b', '--accumulate', 'cdna4'], /is not offered: the accumulation of MI350/], [[...m, '--trans-b', '--output', 'fp8'], /unknown output type "fp8": use one of f32, bf16, f16/],
       [[...m, '--trans-b', '--accumulate', 'hopper-bf16'], /is not a number of bf16/], [[...m, '--trans-b', '--split-k', '0'], /--split-k 0/], [[...m, '--trans-b', '--alpha', 'x'], /--alpha x: must be a number/],
       [['matmul', at('ok.safetensors'), at('w.npy'), at('o.npy')], /has scales and .*w.npy has none/], [['matmul', at('x.npy'), at('w.npy')], /more arguments needed/],

@@ -102,9 +102,9 @@ describe('matmul', () => {
     const bad: [Promise<unknown>, RegExp][] = [
       [inline.matmul(a, a), /inner sizes 32 and 2 differ/],
       [inline.matmul(a, a, { transB: true, accumulate: 'cdna4' }), /unpublished/],
-      [inline.matmul(a, a, { transB: true, accumulate: 'nope' }), /unknown MMA model "nope"/],
+      [inline.matmul(a, a, { transB: true, accumulate: 'nope' }), /unknown accumulator "nope": use one of f32, f32-fma, f64, exact, volta, turing, .*blackwell, .*hopper-fp8/],
       [inline.matmul(a, a, { transB: true, accumulate: 'blackwell' }), /name the unit/],
-      [inline.matmul(a, a, { transB: true, accumulate: 'blackwell-mxf4' }), /use scaledMatmul/],
+      [inline.matmul(a, a, { transB: true, accumulate: 'blackwell-mxf4' }), /its operands need block scales/],
       [inline.matmul(a, a, { transB: true, splitK: 0 }), /splitK is 0/],
       [inline.matmul(a, a, { transB: true, out: 'f8' as 'f32' }), /unknown output type/],
       [inline.matmul(a, a, { transB: true, beta: 2 }), /there is no c/],

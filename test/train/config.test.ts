@@ -95,7 +95,7 @@ describe('refusals name key, value and rule in one line', () => {
     ['', ['precision=mxfp4-backward', 'model.width=33'], /precision\.hadamard = "backward": needs model\.width 33 to be a multiple of precision\.blockSize 32/],
     ['', ['precision.hadamard=wgrad', 'batch=40'], /precision\.hadamard = "wgrad": needs batch 40 to be a multiple of precision\.blockSize 32/],
     ['', ['precision=mxfp4-backward', 'model.activation=swiglu'], /precision\.hadamard = "backward": needs the hidden width 1365 to be a multiple/],
-    ['', ['precision.accumulator=blackwel'], /precision\.accumulator = "blackwel": forward: unknown MMA model "blackwel"/],
+    ['', ['precision.accumulator=blackwel'], /precision\.accumulator = "blackwel": forward: unknown accumulator "blackwel": use one of f32, exact, block-exact, volta/],
     ['', ['precision.accumulator=cdna4'], /precision\.accumulator = "cdna4": forward: MMA model "cdna4" is not offered: the accumulation of MI350/],
     ['', ['precision.accumulator=hopper-fp8'], /precision\.accumulator = "hopper-fp8": forward: takes e4m3, e5m2 without block scales, which no scheme has/],
     ['', ['precision=int8/int8', 'precision.accumulator=blackwell-mxf8f6f4'], /forward: does not take int8: use one of e4m3/],
@@ -124,11 +124,12 @@ describe('refusals name key, value and rule in one line', () => {
     ['- 1\n- 2\n', [], /run\.yaml: a configuration is a mapping/],
     ['extends: 5\n', [], /run\.yaml: extends = 5: must be the name/],
     ['extends: nope\n', [], /unknown preset "nope": use one of .*quick/],
+    ['# all of it a comment\n', [], /run\.yaml is empty: a configuration is a mapping of keys to values/],
     ['extends: ./run.yaml\n', [], /run\.yaml: extends itself \(run\.yaml > run\.yaml\)/],
     ['precision: { forward: { weight: e4m3 } }\n', [], /precision\.forward\.activation is missing/],
   ]
   test.each(cases)('%j %j', (yaml, overrides, message) => {
-    expect(refusal(() => loadConfig(file(yaml), overrides))).toMatch(message)
+    expect(refusal(() => loadConfig(file(yaml || '{}'), overrides))).toMatch(message)
   })
 
   test('a key of a file is located by line and column, an override is not', () => {
