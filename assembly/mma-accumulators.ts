@@ -1,5 +1,5 @@
 // Accumulators of the quick tensor-core kernels (mma-fp4.ts, mma-sums.ts): tiles of 4 rows by 16 columns of f64, each number an f32, and what both ask of them.
-import { isSpecial, nanBits } from './mma-round'
+import { infBits, nanBits } from './mma-round'
 
 /** Rows and columns of a tile: those of a panel of A and of B. */
 export const ROWS: i32 = 4, COLUMNS: i32 = 16
@@ -29,22 +29,27 @@ export function to_bits(c: f64): u32 {
   return x == x ? reinterpret<u32>(x) : nanBits(false)
 }
 
-/** A tile from rows of N words, of which `rows` by `columns` are inside the matrix; the other lanes are 0. c = 0: all are. Returns whether an Inf or NaN is among them. */
-export function load_tile(to: usize, c: usize, N: i32, rows: i32, columns: i32): bool {
+/** Of the bits of the largest magnitude: is it Inf or NaN? */
+// @ts-ignore: decorator
+@inline
+export function beyond(magnitude: u32): bool { return magnitude >= infBits(false, false) }
+
+/** A tile from rows of N words, of which `rows` by `columns` are inside the matrix; the other lanes are 0. c = 0: all are. Returns the bits of the largest magnitude. */
+export function load_tile(to: usize, c: usize, N: i32, rows: i32, columns: i32): u32 {
   const zero = i32x4.splat(0)
-  let special = false
+  let most: u32 = 0
   for (let p = to; p < to + TILE; p += 16) v128.store(p, zero) // much quicker than memory.fill, which is a call
-  if (!c) return false
+  if (!c) return 0
   for (let r = 0; r < rows; r++) {
     for (let j = 0; j < columns; j++) {
       const bits = load<u32>(c + (<usize>j << 2))
-      special = special || isSpecial(bits, false)
+      most = max(most, bits & 0x7fffffff)
       store<f64>(to + (<usize>j << 3), <f64>reinterpret<f32>(bits))
     }
     c += <usize>N << 2
     to += 8 * COLUMNS
   }
-  return special
+  return most
 }
 
 /** The reverse. `special`: an Inf or NaN may be among them. */

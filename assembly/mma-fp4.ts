@@ -8,7 +8,7 @@
 // in which c + sum spans fewer than 53 bits. RZ to 24 bits is then a mask on the f64, as long as no subnormal or overflow is near. The conditions are checked for
 // several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them is cut (mma-fp4-cut.ts) or goes through
 // the plain kernel (gst_step), by lane or by tile. Where a panel is grouped, the four sums of 16 are kept and scaled one by one.
-import { COLUMNS, DEPTH, LEADING, MAGNITUDE, ROWS, TALL, TILE, load_tile, pow2, store_tile, to_bits } from './mma-accumulators'
+import { COLUMNS, DEPTH, LEADING, MAGNITUDE, ROWS, TALL, TILE, beyond, load_tile, pow2, store_tile, to_bits } from './mma-accumulators'
 import { gst_step } from './mma-fdpa'
 import { CUT_FRACTION, finish_cut } from './mma-fp4-cut'
 import { GROUPED, HIGH, LOW, NONE, SPECIAL, factorsAt, infoAt, panelBytes } from './mma-fp4-pack'
@@ -50,9 +50,10 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
     const panels = min(TALL, (M + ROWS - 1) / ROWS - panel0), width = min(COLUMNS, N - column * COLUMNS)
     for (let t = 0; t < panels; t++) {
       const row = (panel0 + t) * ROWS, at = state(t)
-      store<i32>(at, load_tile(tileAt(t), c ? c + (<usize>(row * N + column * COLUMNS) << 2) : 0, N, min(ROWS, M - row), width), SPECIAL_TILE)
+      const most = load_tile(tileAt(t), c ? c + (<usize>(row * N + column * COLUMNS) << 2) : 0, N, min(ROWS, M - row), width)
+      store<f64>(at, <f64>reinterpret<f32>(most))
+      store<i32>(at, beyond(most), SPECIAL_TILE)
       store<i32>(at, 0, CURRENT)
-      store<f64>(at, c ? largest(tileAt(t)) : 0)
     }
     for (let s = first; s < last; s += DEPTH) {
       const count = min(DEPTH, last - s)

@@ -13,7 +13,7 @@
 // S is computed in f64, or, where significands are of at most four bits (FP8, FP6, FP4 elements), in integers: see mma-sums-pack.ts.
 // A step that holds an Inf or NaN, or whose magnitudes could leave the f32 range, goes through the plain kernel. The floor of E cannot show: 2^(floor - F) is below
 // 2^-149, of which every term is a multiple here.
-import { COLUMNS, DEPTH, ROWS, TALL, TILE, load_tile, pow2, store_tile } from './mma-accumulators'
+import { COLUMNS, DEPTH, ROWS, TALL, TILE, beyond, load_tile, pow2, store_tile } from './mma-accumulators'
 import { END_PAIR, FIRST_PAIR, HIGH, LOW, PLANES_USED, PLANE_STEP, coldBytes, hotBytes, infoAt, leastAt, planeAt, unitsAt } from './mma-sums-pack'
 import { fractionBits, inIntegers, ks_below, lanes_to_cut, plain, repair, set_operands, stepLength } from './mma-sums-repair'
 import { INTEGER_TILE, add_scaled, finish, lanes_in_doubt } from './mma-sums-tile'
@@ -48,7 +48,7 @@ export function mma_sums(d: usize, c: usize, a_packed: usize, b_packed: usize, a
     const panels = min(TALL, panelsA - panel0), columns = min(COLUMNS, N - column * COLUMNS)
     for (let t = 0; t < panels; t++) {
       const row = (panel0 + t) * ROWS
-      store<i32>(state(t), load_tile(tileAt(t), c ? c + (<usize>(row * N + column * COLUMNS) << 2) : 0, N, min(ROWS, M - row), columns), SPECIAL_TILE)
+      store<i32>(state(t), beyond(load_tile(tileAt(t), c ? c + (<usize>(row * N + column * COLUMNS) << 2) : 0, N, min(ROWS, M - row), columns)), SPECIAL_TILE)
       store<i32>(state(t), 0, CURRENT)
     }
     for (let s0 = first; s0 < last; s0 += DEPTH) {
