@@ -1,4 +1,4 @@
-// A step of Blackwell's FP4 product in which something is cut, for tiles whose scales are too far apart for `finish` of mma-fp4.ts:
+// A step of Blackwell's FP4 product in which something is cut, for tiles that `finish` of mma-fp4.ts cannot do, because scales are too far apart or c is too small:
 //   d = RZ(cut(c) + sum over groups of cut(p_g)), cut: toward zero to a multiple of 2^(E - F), F = 35
 // Lane by lane E is the largest of the exponents of c and of the groups with a nonzero product. In f64 this is exact: each term is below 2^(E + 14), so the sum has
 // fewer than 53 bits in units of 2^(E - F). Left to the plain kernel are lanes that this cannot decide: a sum of zero in the group that would set E (its products
@@ -7,7 +7,7 @@ import { COLUMNS, EXPONENT, LEADING, ROWS } from './mma-accumulators'
 import { factorsAt, powersAt } from './mma-fp4-pack'
 
 /** F, of which the constants below are made. */
-export const CUT_FRACTION: i32 = 35
+export const FRACTION: i32 = 35
 
 /** Constants, twice each: the bits of 2^F / E plus those of E; 2^-114 and 2^128; 2^-F. */
 const INVERSE = memory.data<u64>([0x8210000000000000, 0x8210000000000000])

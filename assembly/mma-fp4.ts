@@ -6,11 +6,12 @@
 //   e_g - u >= E - F for every group, and |c| >= 2^(E - F + 23) or c = 0.
 // Then d = RZ(c + exact sum), and the sum is exact twice over: in integers, 64 products of the panels' small integers (mma-fp4-pack.ts) adding up in i32; and in f64,
 // in which c + sum spans fewer than 53 bits. RZ to 24 bits is then a mask on the f64, as long as no subnormal or overflow is near. The conditions are checked for
-// several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|; what fails them is cut (mma-fp4-cut.ts) or goes through
-// the plain kernel (gst_step), by lane or by tile. Where a panel is grouped, the four sums of 16 are kept and scaled one by one.
+// several steps of a tile at once, from the panels' largest and smallest scale exponents and a bound on |c|, and that on c lane by lane. A step of a tile that fails
+// them is cut (mma-fp4-cut.ts); steps with NaN or Inf, and lanes that the cut leaves undecided, go through the plain kernel (gst_step). Where a panel is grouped, the
+// four sums of 16 are kept and scaled one by one.
 import { COLUMNS, DEPTH, LEADING, MAGNITUDE, ROWS, TALL, TILE, beyond, load_tile, pow2, store_tile, to_bits } from './mma-accumulators'
 import { gst_step } from './mma-fdpa'
-import { CUT_FRACTION, finish_cut } from './mma-fp4-cut'
+import { FRACTION, finish_cut } from './mma-fp4-cut'
 import { GROUPED, HIGH, LOW, NONE, SPECIAL, factorsAt, infoAt, panelBytes } from './mma-fp4-pack'
 import { decode_group_step } from './mma-operand'
 import { isSpecial, nanBits } from './mma-round'
@@ -28,18 +29,18 @@ const TILES_AT: usize = 4096, STATE_AT: usize = TILES_AT + 2 * TILE * <usize>TAL
 /** A state: bound on |c| (f64), then whether a NaN or Inf is among the accumulators, and which of the two sets is current (its offset). */
 const SPECIAL_TILE: usize = 8, CURRENT: usize = 12
 
-/** Where the operands came from, for the lanes that go through the plain kernel. */
+/** Where the operands came from, for the plain kernel. */
 let codesA: usize = 0, nibblesA: i32 = 0, scalesA: usize = 0, codesB: usize = 0, nibblesB: i32 = 0, scalesB: usize = 0
-let rowsA: i32 = 0, rowsB: i32 = 0, length: i32 = 0, blockSize: i32 = 0, kindOfScale: i32 = 0, fractionBits: i32 = 0, floorExp: i32 = 0
+let rowsA: i32 = 0, rowsB: i32 = 0, length: i32 = 0, blockSize: i32 = 0, kindOfScale: i32 = 0, floorExp: i32 = 0
 
 /**
  * GST-FDPA over the panels of mma_pack_fp4, with the bits of mma_gst_fdpa. d[M, N] = chain of the steps first..last from c[M, N] (0: from +0), bits of f32. The
- * operands' codes and scales are as mma_pack_fp4 took them. Items: blocks of 64 rows by 16 columns; as many row blocks as CACHE holds pass all columns together.
+ * operands' codes and scales are as mma_pack_fp4 took them; F = 35. Items: blocks of 64 rows by 16 columns; as many row blocks as CACHE holds pass all columns together.
  */
 export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usize, a: usize, a_nibbles: i32, a_scales: usize, b: usize, b_nibbles: i32, b_scales: usize,
-  M: i32, N: i32, K: i32, block: i32, kind: i32, first: i32, last: i32, fraction: i32, floor: i32, begin: i32, end: i32): void {
+  M: i32, N: i32, K: i32, block: i32, kind: i32, first: i32, last: i32, floor: i32, begin: i32, end: i32): void {
   codesA = a; nibblesA = a_nibbles; scalesA = a_scales; codesB = b; nibblesB = b_nibbles; scalesB = b_scales
-  rowsA = M; rowsB = N; length = K; blockSize = block; kindOfScale = kind; fractionBits = fraction; floorExp = floor
+  rowsA = M; rowsB = N; length = K; blockSize = block; kindOfScale = kind; floorExp = floor
   const steps = (K + 63) >> 6
   const blocks = (M + ROWS * TALL - 1) / (ROWS * TALL)
   const columns = (N + COLUMNS - 1) / COLUMNS, together = max(1, CACHE / (TALL * max(1, steps) * <i32>panelBytes(ROWS)))
@@ -61,10 +62,10 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
       gather(pb, COLUMNS, count)
       const special = gatheredSpecial, low = gatheredLow, high = gatheredHigh
       for (let t = 0; t < panels; t++) {
-        const pa = a_packed + <usize>((panel0 + t) * steps + s) * panelBytes(ROWS)
+        const pa = a_packed + <usize>((panel0 + t) * steps + s) * panelBytes(ROWS), row = (panel0 + t) * ROWS
         gather(pa, ROWS, count)
         if (fast(t, special | gatheredSpecial, low, gatheredLow, high, gatheredHigh, count)) {
-          run(t, pa, pb, count, (panel0 + t) * ROWS, column * COLUMNS, s)
+          run(t, pa, pb, count, row, column * COLUMNS, s)
           continue
         }
         for (let i = 0; i < count; i++) { // one step at a time: most pass on their own
@@ -72,9 +73,8 @@ export function mma_gst_fast(d: usize, c: usize, a_packed: usize, b_packed: usiz
           gather(xb, COLUMNS, 1)
           const special = gatheredSpecial, low = gatheredLow, high = gatheredHigh
           gather(xa, ROWS, 1)
-          if (fast(t, special | gatheredSpecial, low, gatheredLow, high, gatheredHigh, 1)) run(t, xa, xb, 1, (panel0 + t) * ROWS, column * COLUMNS, s + i)
-          else if (special | gatheredSpecial | load<i32>(state(t), SPECIAL_TILE) || fractionBits != CUT_FRACTION) plain(t, 0, (panel0 + t) * ROWS, column * COLUMNS, s + i)
-          else cut(t, xa, xb, (panel0 + t) * ROWS, column * COLUMNS, s + i)
+          if (fast(t, special | gatheredSpecial, low, gatheredLow, high, gatheredHigh, 1)) run(t, xa, xb, 1, row, column * COLUMNS, s + i)
+          else slow(t, special | gatheredSpecial, xa, xb, row, column * COLUMNS, s + i)
         }
       }
     }
@@ -120,40 +120,50 @@ function fast(t: i32, special: i32, lowA: i32, lowB: i32, highA: i32, highB: i32
   if (lowA == NONE || lowB == NONE) return true // products of zeros
   const low = lowA + lowB, high = highA + highB
   const last = low - (kindOfScale ? 8 : 2) // every term is a multiple of 2^last
-  if (high - last > fractionBits || last < -149) return false
+  if (high - last > FRACTION || last < -149) return false
   // A step adds four groups of |p| <= 576 times the significands of two scales, 15/8 at most: less than 2^13. Before the last step E <= last + F, after it no overflow.
-  const growth = pow2(high + 13), limit = min(pow2(last + fractionBits + 1) - <f64>(count - 1) * growth, pow2(128) - <f64>count * growth)
+  const growth = pow2(high + 13), limit = min(pow2(last + FRACTION + 1) - <f64>(count - 1) * growth, pow2(128) - <f64>count * growth)
   let bound = load<f64>(at)
   if (bound >= limit) {
     bound = largest(tileAt(t) + <usize>load<i32>(at, CURRENT))
     if (bound >= limit) return false
   }
-  threshold = pow2(high - fractionBits + 23)
+  threshold = pow2(high - FRACTION + 23)
   store<f64>(at, bound + <f64>count * growth)
   return true
 }
 
-/** Largest |c| of a tile. */
+/** Largest |c| of a tile; NaN if there is one. */
 function largest(from: usize): f64 {
-  let m = f64x2.splat(0)
-  for (let p = from; p < from + TILE; p += 16) m = f64x2.max(m, f64x2.abs(v128.load(p)))
+  let m = f64x2.splat(0), n = m
+  for (const end = from + TILE; from != end; from += 32) {
+    m = f64x2.max(m, f64x2.abs(v128.load(from)))
+    n = f64x2.max(n, f64x2.abs(v128.load(from, 16)))
+  }
+  m = f64x2.max(m, n)
   return max(f64x2.extract_lane(m, 0), f64x2.extract_lane(m, 1))
 }
 
 // ---- Computing ----
 
-/** A step of tile t of which `fast` is not true; no NaN or Inf among its operands. */
-function cut(t: i32, pa: usize, pb: usize, row: i32, column: i32, s: i32): void {
-  const at = state(t), sums = scratch + SUMS_AT, old = <usize>load<i32>(at, CURRENT), to = tileAt(t) + TILE - old
-  group_sums(pa, pb, sums)
-  finish_cut(sums, pa, pb, tileAt(t) + old, to)
-  let bound = largest(to)
-  if (isNaN(bound)) {
-    plain(t, -1, row, column, s)
-    bound = largest(to)
-  }
-  store<f64>(at, bound)
+/** A step of tile t of which `fast` is not true. `special`: its operands have a NaN. */
+function slow(t: i32, special: i32, pa: usize, pb: usize, row: i32, column: i32, s: i32): void {
+  const at = state(t), old = <usize>load<i32>(at, CURRENT), from = tileAt(t) + old, to = tileAt(t) + TILE - old
+  if (special | load<i32>(at, SPECIAL_TILE)) {
+    plain(t, false, from, to, row, column, s)
+    store<f64>(at, largest(to))
+  } else store<f64>(at, cut(t, pa, pb, from, to, row, column, s))
   store<i32>(at, <i32>(TILE - old), CURRENT)
+}
+
+/** A step of tile t in which something may be cut; no NaN or Inf among its operands. Returns the largest |d|. */
+function cut(t: i32, pa: usize, pb: usize, from: usize, to: usize, row: i32, column: i32, s: i32): f64 {
+  group_sums(pa, pb, scratch + SUMS_AT)
+  finish_cut(scratch + SUMS_AT, pa, pb, from, to)
+  const bound = largest(to)
+  if (!isNaN(bound)) return bound
+  plain(t, true, from, to, row, column, s)
+  return largest(to)
 }
 
 /** Sums of the four groups of 16, [4][4][16]. */
@@ -180,10 +190,7 @@ function run(t: i32, pa: usize, pb: usize, count: i32, row: i32, column: i32, s:
       finish(sums, fa, fb, from, to, LEADING)
       below = any_below()
     }
-    if (below) {
-      store<i32>(at, <i32>old, CURRENT)
-      plain(t, threshold, row, column, s + i)
-    }
+    if (below) cut(t, pa, pb, from, to, row, column, s + i)
     old = TILE - old
     pa += panelBytes(ROWS)
     pb += panelBytes(COLUMNS)
@@ -256,24 +263,15 @@ function finish(sums: usize, fa: usize, fb: usize, from: usize, to: usize, mask:
   v128.store(scratch + BELOW_AT, f64x2.lt(below0, limit))
 }
 
-/**
- * One step of tile t by the plain kernel, from the current accumulators into the others: every lane, and then the others become the current ones (limit 0), or only
- * the lanes with 0 < |c| < limit, or those whose result is NaN (limit -1). Lanes outside the matrix stay zero.
- */
-function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
-  const at = state(t)
-  const old = <usize>load<i32>(at, CURRENT)
-  const from = tileAt(t) + old, to = tileAt(t) + TILE - old
-  if (limit == 0) for (let p: usize = 0; p < TILE; p += 16) v128.store(to + p, v128.load(from + p))
-  let bound: f64 = 0
+/** One step of tile t by the plain kernel: every lane, or (`undecided`) those whose result is NaN so far. Lanes outside the matrix stay zero. */
+function plain(t: i32, undecided: bool, from: usize, to: usize, row: i32, column: i32, s: i32): void {
+  if (!undecided) for (let p: usize = 0; p < TILE; p += 16) v128.store(to + p, v128.load(from + p))
   let decodedA = -1, decodedB = 0 // which row, and which columns (a bit each), are decoded in scratch
   let specialA = 0, specialB = 0
   for (let r = 0; r < min(ROWS, rowsA - row); r++) {
     for (let j = 0; j < min(COLUMNS, rowsB - column); j++) {
       const lane = <usize>(r * COLUMNS + j) << 3
-      const c = load<f64>(from + lane)
-      if (limit > 0 && !(abs(c) < limit && c != 0)) continue
-      if (limit < 0 && !isNaN(load<f64>(to + lane))) continue
+      if (undecided && !isNaN(load<f64>(to + lane))) continue
       const x = scratch + ROW_A_AT, y = scratch + ROW_B_AT + <usize>j * ROW
       if (decodedA != r) {
         specialA = decode(x, codesA, nibblesA, scalesA, row + r, s)
@@ -283,16 +281,11 @@ function plain(t: i32, limit: f64, row: i32, column: i32, s: i32): void {
         specialB |= decode(y, codesB, nibblesB, scalesB, column + j, s) << j
         decodedB |= 1 << j
       }
-      const bits = specialA || (specialB >> j & 1) ? nanBits(false) : gst_step(x, y, x + 64, y + 64, to_bits(c), fractionBits, floorExp)
-      if (isSpecial(bits, false)) store<i32>(at, 1, SPECIAL_TILE)
-      const d = <f64>reinterpret<f32>(bits)
-      store<f64>(to + lane, d)
-      bound = max(bound, abs(d))
+      const bits = specialA || (specialB >> j & 1) ? nanBits(false) : gst_step(x, y, x + 64, y + 64, to_bits(load<f64>(from + lane)), FRACTION, floorExp)
+      if (isSpecial(bits, false)) store<i32>(state(t), 1, SPECIAL_TILE)
+      store<f64>(to + lane, <f64>reinterpret<f32>(bits))
     }
   }
-  if (limit != 0) return
-  store<f64>(at, bound)
-  store<i32>(at, <i32>(TILE - old), CURRENT)
 }
 
 /** One step of a row for the plain kernel: 64 doubled values and four scale words. */

@@ -61,7 +61,7 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
   const steps = Math.ceil(K / model.length), stride = steps * model.length
   if (model.algorithm === 'gst-fdpa') {
     const kind = scale!.format === 'ue4m3' ? 1 : 0
-    if (!plain) {
+    if (!plain && model.fraction === 35) { // as assembly/mma-fp4.ts has it
       const width = PANELS['gst-fdpa'][side], panels = Math.ceil(rows / width)
       const packed = bytes(p, panels * steps * (192 * width + 64))
       p.emit('mma_pack_fp4', [packed.ptr, ptr, nibbles ? 1 : 0, scales, rows, K, scale!.block, kind, width], panels, grainOf(K * width))
@@ -107,7 +107,7 @@ export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand,
   }
   if (a.packed && b.packed) {
     const { scale } = config, given = ({ ptr, nibbles, scales }: MmaCodes) => [ptr, nibbles ? 1 : 0, scales!] as const
-    p.emit('mma_gst_fast', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, ...given(a.codes), ...given(b.codes), M, N, K, scale!.block, scale!.format === 'ue4m3' ? 1 : 0, from, to, model.fraction, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['gst-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['gst-fdpa'].b * steps * L))
+    p.emit('mma_gst_fast', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, ...given(a.codes), ...given(b.codes), M, N, K, scale!.block, scale!.format === 'ue4m3' ? 1 : 0, from, to, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['gst-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['gst-fdpa'].b * steps * L))
     return
   }
   const bytesPerCode = model.algorithm === 'gst-fdpa' ? 1 : 4

@@ -339,7 +339,7 @@ export const cases: Readonly<Record<string, Case>> = {
       return { codes, scales, packed, call }
     }
     const a = side(M, 4), b = side(N, 16)
-    return [a.call, b.call, ['mma_gst_fast', [s.outWords(M * N), s.numbers(M * N, -20, 20), a.packed, b.packed, a.codes, 0, a.scales, b.codes, 0, b.scales, M, N, K, 16, 1, 0, 4, 35, -139], Math.ceil(N / 16)]]
+    return [a.call, b.call, ['mma_gst_fast', [s.outWords(M * N), s.numbers(M * N, -20, 20), a.packed, b.packed, a.codes, 0, a.scales, b.codes, 0, b.scales, M, N, K, 16, 1, 0, 4, -139], Math.ceil(N / 16)]]
   }),
 }
 
