@@ -18,7 +18,8 @@ function outcomes(flags: string[], before: string, ...cases: string[]): string[]
 const ALL = ['edge.open()', 'index.open({ threads: 1 })', 'index.open({ threads: 2 })']
 
 describe('an engine', () => {
-  it.runIf(process.arch === 'x64')('without SIMD', () => {
+  const x64 = process.arch === 'x64'
+  it.runIf(x64)(`without SIMD${x64 ? '' : ' (skipped: the flags that turn it off are those of x64)'}`, () => {
     const said = outcomes(['--no-enable-sse3', '--no-enable-ssse3', '--no-enable-sse4-1', '--no-enable-sse4-2', '--no-enable-avx', '--no-enable-avx2'], '', ...ALL)
     for (const [i, line] of said.entries()) expect(line).toMatch(new RegExp(`^RunError: this engine cannot run the core: it refuses WebAssembly SIMD${i === 2 ? ' with shared memory' : ''} \\(Node 16.4, .* and later have it, `))
     expect(said.length).toBe(3)
