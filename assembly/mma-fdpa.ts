@@ -2,7 +2,7 @@
 // Every term is cut toward zero to a multiple of 2^(E - F), E the largest exponent among the terms, and the integers are added exactly in i64.
 // These are the straightforward kernels, for every model and every operand; mma-sums.ts and mma-fp4.ts have quicker ones.
 import { INF_EXP, NAN_EXP, wordExp, wordSig } from './mma-operand'
-import { RNE_F16, accumulatorExp, accumulatorSig, infBits, isSpecial, nanBits, round_sum, truncatedShift } from './mma-round'
+import { RNE_F16, RZ_F32, accumulatorExp, accumulatorSig, infBits, isSpecial, nanBits, round_sum, truncatedShift } from './mma-round'
 
 /** A NaN, or infinities of both signs, or Inf * 0: NaN. Infinities of one sign: that one. 1 (no Inf's bits): all finite. */
 export function special_sum(a: usize, b: usize, length: i32, c: u32, f16: bool): u32 {
@@ -27,7 +27,7 @@ export function special_sum(a: usize, b: usize, length: i32, c: u32, f16: bool):
 }
 
 /** One step of algorithm 7 on finite words: bits of c -> bits of d. `point`: fraction bits of a product of significands. */
-export function fdpa_step(a: usize, b: usize, length: i32, c: u32, point: i32, fraction: i32, floor: i32, rounding: i32): u32 {
+function fdpa_step(a: usize, b: usize, length: i32, c: u32, point: i32, fraction: i32, floor: i32, rounding: i32): u32 {
   const f16 = rounding == RNE_F16
   const end = <usize>length << 2
   const sigC = accumulatorSig(c, f16), expC = accumulatorExp(c, f16)
@@ -138,7 +138,7 @@ export function gst_step(a: usize, b: usize, scale_a: usize, scale_b: usize, c: 
     // 2 bits of the quarters and 3 fraction bits of either scale
     sum += truncatedShift(p * wordSig(sa) * wordSig(sb), wordExp(sa) + wordExp(sb) - top + fraction - 8)
   }
-  return round_sum(sum, top - fraction, 0)
+  return round_sum(sum, top - fraction, RZ_F32)
 }
 
 /**

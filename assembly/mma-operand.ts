@@ -7,13 +7,13 @@
 
 import { scratch } from './scratch'
 
-export const ZERO_EXP: i32 = -8192
+const ZERO_EXP: i32 = -8192
 export const INF_EXP: i32 = 8192
 export const NAN_EXP: i32 = 16384
 
 // @ts-ignore: decorator
 @inline
-export function word(exp: i32, sig: i32): i32 { return exp << 16 | (sig & 0xffff) }
+function word(exp: i32, sig: i32): i32 { return exp << 16 | (sig & 0xffff) }
 // @ts-ignore: decorator
 @inline
 export function wordExp(w: i32): i32 { return w >> 16 }
@@ -27,7 +27,7 @@ const NAN_ONLY: i32 = 1
 const FNUZ: i32 = 3
 
 /** Decode one code of a sign / exponent / fraction format. */
-export function decode_word(code: u32, exp_bits: i32, man_bits: i32, bias: i32, specials: i32): i32 {
+function decode_word(code: u32, exp_bits: i32, man_bits: i32, bias: i32, specials: i32): i32 {
   const negative = (code >> (exp_bits + man_bits)) & 1
   const top = (1 << exp_bits) - 1
   const field = <i32>(code >> man_bits) & top

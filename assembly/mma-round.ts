@@ -3,7 +3,7 @@
 
 /** Output conversions; the order of `roundings` in src/ops/mma.ts. */
 export const RZ_F32: i32 = 0
-export const RZ_E8M13: i32 = 1
+const RZ_E8M13: i32 = 1
 export const RNE_F16: i32 = 2
 export const RNE_F32: i32 = 3
 

@@ -1,7 +1,7 @@
 // Single lanes of mma-sums.ts: those that fail a condition, from E, and whole steps by the plain kernel.
 import { COLUMNS, ROWS, TILE, pow2, to_bits } from './mma-accumulators'
 import { fdpa_full_step } from './mma-fdpa'
-import { isSpecial } from './mma-round'
+import { RZ_F32, isSpecial } from './mma-round'
 import { END_PAIR, FIRST_PAIR, PLANES_USED, PLANE_STEP, infoAt, largest, planeAt, topsAfter, unitsAt } from './mma-sums-pack'
 import { INTEGER_TILE, mark_cut, tile_bits } from './mma-sums-tile'
 
@@ -28,7 +28,7 @@ export function plain(from: usize, to: usize, row: i32, column: i32, s: i32): bo
     for (let j = 0; j < min(COLUMNS, rowsB - column); j++) {
       const lane = <usize>(r * COLUMNS + j) << 3, i = row + r, n = column + j
       const bits = fdpa_full_step(wordsA + (<usize>(i * rowStride + k) << 2), wordsB + (<usize>(n * rowStride + k) << 2),
-        load<u8>(flagsA + <usize>(i * steps + s)) | load<u8>(flagsB + <usize>(n * steps + s)), stepLength, to_bits(load<f64>(from + lane)), pointBits, fractionBits, floorExp, 0)
+        load<u8>(flagsA + <usize>(i * steps + s)) | load<u8>(flagsB + <usize>(n * steps + s)), stepLength, to_bits(load<f64>(from + lane)), pointBits, fractionBits, floorExp, RZ_F32)
       special = special || isSpecial(bits, false)
       store<f64>(to + lane, <f64>reinterpret<f32>(bits))
     }

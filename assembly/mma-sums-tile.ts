@@ -2,6 +2,11 @@
 import { COLUMNS, EXPONENT, LEADING, MAGNITUDE, ROWS, TILE } from './mma-accumulators'
 import { topsAfter } from './mma-sums-pack'
 
+/** What the sums of a tile are in: integers, in the units of rows and columns; f64; or both, to be added. */
+export class Integers {}
+export class Floats {}
+export class Both {}
+
 /** Bytes of a tile of i32. */
 export const INTEGER_TILE: usize = 256
 
@@ -22,10 +27,10 @@ function low_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f6
 function high_sums(n: v128, magic: v128, fb: usize, unit: v128): v128 { return f64x2.mul(f64x2.mul(f64x2.sub(i64x2.add(i64x2.extend_high_i32x4_s(n), magic), magic), v128.load(fb, 16)), unit) }
 
 /**
- * to = RZ(from + sums): i32 in the units of rows and columns (fa, fb; T i32), or f64 that lie behind them (T f64), or both added (T i64). At `told`: 32 bytes, not all 0 if
+ * to = RZ(from + sums): i32 in the units of rows and columns (fa, fb), f64 that lie behind them, or both. At `told`: 32 bytes, not all 0 if
  * some of `from` is not a multiple of its 2^(H - F); 32 of the largest |from|. `cut`: 2^-F.
  */
-export function finish<T>(integers: usize, fa: usize, fb: usize, from: usize, to: usize, told: usize, cut: f64): void {
+export function finish<In>(integers: usize, fa: usize, fb: usize, from: usize, to: usize, told: usize, cut: f64): void {
   const keep = v128.load(LEADING), magic = v128.load(MAGIC), magnitude = v128.load(MAGNITUDE)
   let sums = integers + INTEGER_TILE
   let any0 = f64x2.splat(0), any1 = any0, most0 = any0, most1 = any0
@@ -35,12 +40,12 @@ export function finish<T>(integers: usize, fa: usize, fb: usize, from: usize, to
     do {
       const c0 = v128.load(from), c1 = v128.load(from, 16)
       let x0 = c0, x1 = c1
-      if (sizeof<T>() == 8) { // f64, or both
+      if (idof<In>() != idof<Integers>()) {
         x0 = f64x2.add(x0, v128.load(sums))
         x1 = f64x2.add(x1, v128.load(sums, 16))
         sums += 32
       }
-      if (isInteger<T>()) {
+      if (idof<In>() != idof<Floats>()) {
         const n = v128.load(integers)
         x0 = f64x2.add(x0, low_sums(n, magic, fb, unit))
         x1 = f64x2.add(x1, high_sums(n, magic, fb, unit))
@@ -68,7 +73,7 @@ export function finish<T>(integers: usize, fa: usize, fb: usize, from: usize, to
 }
 
 /** The lanes, a bit each, of whose `from` finish tells, unless RZ(from + sums) is the same with 2^(H - F) less of it. `masks`: 512 bytes to work in. */
-export function lanes_in_doubt<T>(integers: usize, fa: usize, fb: usize, from: usize, masks: usize, cut: f64): u64 {
+export function lanes_in_doubt<In>(integers: usize, fa: usize, fb: usize, from: usize, masks: usize, cut: f64): u64 {
   const keep = v128.load(LEADING), sign = v128.load(SIGN), magic = v128.load(MAGIC), ulp = f64x2.splat(cut), many = f64x2.splat(6755399441055744 * cut)
   let sums = integers + INTEGER_TILE
   for (let lane: usize = 0; lane < 64; lane += 4) {
@@ -76,12 +81,12 @@ export function lanes_in_doubt<T>(integers: usize, fa: usize, fb: usize, from: u
     const unit = f64x2.splat(load<f64>(ua)), top = f64x2.splat(load<f64>(ua + topsAfter(ROWS)))
     const c0 = v128.load(from), c1 = v128.load(from, 16)
     let x0 = c0, x1 = c1
-    if (sizeof<T>() == 8) { // f64, or both
+    if (idof<In>() != idof<Integers>()) {
       x0 = f64x2.add(x0, v128.load(sums))
       x1 = f64x2.add(x1, v128.load(sums, 16))
       sums += 32
     }
-    if (isInteger<T>()) {
+    if (idof<In>() != idof<Floats>()) {
       const n = v128.load(integers)
       x0 = f64x2.add(x0, low_sums(n, magic, ub, unit))
       x1 = f64x2.add(x1, high_sums(n, magic, ub, unit))

@@ -16,7 +16,7 @@
 import { COLUMNS, DEPTH, ROWS, TALL, TILE, beyond, load_tile, pow2, store_tile } from './mma-accumulators'
 import { END_PAIR, FIRST_PAIR, HIGH, LOW, PLANES_USED, PLANE_STEP, coldBytes, hotBytes, infoAt, leastAt, planeAt, unitsAt } from './mma-sums-pack'
 import { fractionBits, inIntegers, ks_below, lanes_to_cut, plain, repair, set_operands, stepLength } from './mma-sums-repair'
-import { INTEGER_TILE, add_scaled, finish, lanes_in_doubt } from './mma-sums-tile'
+import { Both, Floats, INTEGER_TILE, Integers, add_scaled, finish, lanes_in_doubt } from './mma-sums-tile'
 import { dot_4x16, dot_f64_4x16 } from './mma-tiles'
 import { scratch } from './scratch'
 
@@ -83,17 +83,17 @@ function run(t: i32, pa: usize, pb: usize, coldA: usize, coldB: usize, row: i32,
   let lanes: u64 = 0
   if (!inIntegers) {
     dot_f64_4x16(step, pa, pb, sums + INTEGER_TILE)
-    finish<f64>(sums, fa, fb, from, to, told, ulp)
-    if (some(told)) lanes = lanes_in_doubt<f64>(sums, fa, fb, from, masks, ulp)
+    finish<Floats>(sums, fa, fb, from, to, told, ulp)
+    if (some(told)) lanes = lanes_in_doubt<Floats>(sums, fa, fb, from, masks, ulp)
   } else if (whole) {
     dot_4x16(step >> 1, pa, pb, sums)
-    finish<i32>(sums, fa, fb, from, to, told, ulp)
-    if (some(told)) lanes = lanes_in_doubt<i32>(sums, fa, fb, from, masks, ulp)
+    finish<Integers>(sums, fa, fb, from, to, told, ulp)
+    if (some(told)) lanes = lanes_in_doubt<Integers>(sums, fa, fb, from, masks, ulp)
   } else {
     other_planes(pa, pb, coldA, coldB, infoA, infoB, sums)
     dot_4x16(step >> 1, pa, pb, sums)
-    finish<i64>(sums, fa, fb, from, to, told, ulp)
-    if (some(told)) lanes = lanes_in_doubt<i64>(sums, fa, fb, from, masks, ulp)
+    finish<Both>(sums, fa, fb, from, to, told, ulp)
+    if (some(told)) lanes = lanes_in_doubt<Both>(sums, fa, fb, from, masks, ulp)
   }
   const most = f64x2.pmax(v128.load(scratch + MOST_AT), v128.load(scratch + MOST_AT, 16))
   const cut = max(<i32>(max(i64x2.extract_lane(most, 0), i64x2.extract_lane(most, 1)) >> 52) - 1023, high) - fractionBits

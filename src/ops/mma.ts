@@ -34,7 +34,7 @@ export interface MmaOperand {
 }
 
 /** Rows of a panel of either operand of the quick kernels (assembly/mma-fp4.ts, assembly/mma-sums.ts), and rows of their items. */
-const PANELS = { 'gst-fdpa': { a: 4, b: 16 }, 't-fdpa': { a: 4, b: 16 } } as const
+const PANEL = { a: 4, b: 16 } as const
 const BLOCK_ROWS = 64
 
 /** Whether assembly/mma-sums.ts computes this unit. */
@@ -62,8 +62,8 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
   if (model.algorithm === 'gst-fdpa') {
     const kind = scale!.format === 'ue4m3' ? 1 : 0
     if (!plain && model.fraction === 35) { // as assembly/mma-fp4.ts has it
-      const width = PANELS['gst-fdpa'][side], panels = Math.ceil(rows / width)
-      const packed = bytes(p, panels * steps * (192 * width + 64))
+      const width = PANEL[side], panels = Math.ceil(rows / width)
+      const packed = bytes(p, panels * steps * (192 * width + 64)) // panelBytes of assembly/mma-fp4-pack.ts
       p.emit('mma_pack_fp4', [packed.ptr, ptr, nibbles ? 1 : 0, scales, rows, K, scale!.block, kind, width], panels, grainOf(K * width))
       return { codes, steps, plain: null, packed }
     }
@@ -78,8 +78,8 @@ export function decodeOperand(p: Program, config: MmaConfig, side: 'a' | 'b', co
     codeBits(config[side]) / 8, format.expBits, format.manBits, format.bias, specialsCode[format.specials]], rows, grainOf(K))
   let packed: Tensor | null = null
   if (!plain && quickSums(model)) {
-    const width = PANELS['t-fdpa'][side], panels = Math.ceil(rows / width), L = model.length, integers = inIntegers(config)
-    packed = bytes(p, panels * steps * (((integers ? 6 : 8) * L + 16) * width + 2 * Math.max(L, 8) + 16))
+    const width = PANEL[side], panels = Math.ceil(rows / width), L = model.length, integers = inIntegers(config)
+    packed = bytes(p, panels * steps * (((integers ? 6 : 8) * L + 16) * width + 2 * Math.max(L, 8) + 16)) // hotBytes and coldBytes of assembly/mma-sums-pack.ts
     p.emit('mma_pack_sums', [packed.ptr, data.ptr, flags.ptr, rows, stride, L, format.manBits, width, integers ? 1 : 0], panels, grainOf(K * width))
   }
   return { codes, steps, plain: { data, scales: null, flags }, packed }
@@ -100,14 +100,14 @@ export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand,
   const { c, from = 0, to = a.steps } = options
   const M = a.codes.rows, N = b.codes.rows, K = a.codes.K, L = model.length, stride = a.steps * L, steps = to - from
   const point = (['a', 'b'] as const).reduce((sum, side) => sum + (formats[config[side]] as FloatFormat).manBits, 0)
-  if (a.packed && b.packed && a.plain && b.plain) {
-    p.emit('mma_sums', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, a.plain.data.ptr, a.plain.flags.ptr, b.plain.data.ptr, b.plain.flags.ptr, M, N, stride, L, from, to,
-      point, model.fraction, model.floor, inIntegers(config) ? 1 : 0], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['t-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['t-fdpa'].b * steps * L))
-    return
-  }
   if (a.packed && b.packed) {
-    const { scale } = config, given = ({ ptr, nibbles, scales }: MmaCodes) => [ptr, nibbles ? 1 : 0, scales!] as const
-    p.emit('mma_gst_fast', [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr, ...given(a.codes), ...given(b.codes), M, N, K, scale!.block, scale!.format === 'ue4m3' ? 1 : 0, from, to, model.floor], Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANELS['gst-fdpa'].b), grainOf(BLOCK_ROWS * PANELS['gst-fdpa'].b * steps * L))
+    const blocks = Math.ceil(M / BLOCK_ROWS) * Math.ceil(N / PANEL.b), grain = grainOf(BLOCK_ROWS * PANEL.b * steps * L), first = [d.ptr, c?.ptr ?? 0, a.packed.ptr, b.packed.ptr] as const
+    if (a.plain && b.plain) {
+      p.emit('mma_sums', [...first, a.plain.data.ptr, a.plain.flags.ptr, b.plain.data.ptr, b.plain.flags.ptr, M, N, stride, L, from, to, point, model.fraction, model.floor, inIntegers(config) ? 1 : 0], blocks, grain)
+    } else {
+      const { scale } = config, given = ({ ptr, nibbles, scales }: MmaCodes) => [ptr, nibbles ? 1 : 0, scales!] as const
+      p.emit('mma_gst_fast', [...first, ...given(a.codes), ...given(b.codes), M, N, K, scale!.block, scale!.format === 'ue4m3' ? 1 : 0, from, to, model.floor], blocks, grain)
+    }
     return
   }
   const bytesPerCode = model.algorithm === 'gst-fdpa' ? 1 : 4
