@@ -68,15 +68,7 @@ export function rounded<R>(x: v128): v128 {
   return v128.bitselect(v128.load(NAN), step<R>(x), bad)
 }
 
-/** As step, the rounding given as a number: a constant, or a branch stays. */
-// @ts-ignore: decorator
-@inline
-export function roundStep(x: v128, rounding: i32): v128 {
-  if (rounding == NONE) return x
-  return rounding == EVEN ? step<Even>(x) : step<Away>(x)
-}
-
-/** As rounded, the rounding given as a number. */
+/** As rounded, the rounding given as a number: a constant, or a branch stays. */
 // @ts-ignore: decorator
 @inline
 export function round(x: v128, rounding: i32): v128 {

@@ -61,10 +61,10 @@ export function decode(code: i32): f32 {
 
 /** A format with Inf has it right after its largest number, as fraction zero; one whose NaN alone follows has a fraction of ones there. */
 // @ts-ignore: decorator
-@inline export function has_infinity(): bool { return ((maxCode + 1) & ((1 << man) - 1)) == 0 }
+@inline function has_infinity(): bool { return ((maxCode + 1) & ((1 << man) - 1)) == 0 }
 
 /** The E8M0 byte of an f32: encodeE8M0 of the oracle. `how`: 0 toward zero, 1 up, 2 nearest as ml_dtypes. */
-export function encode_e8m0(x: f32, how: i32): i32 {
+function encode_e8m0(x: f32, how: i32): i32 {
   const word = word_of(x), a = word & 0x7fffffff
   if (a > 0x7f800000) return 255
   if (how == 2 && (word <= 0 || a == 0x7f800000)) return 255

@@ -1,6 +1,7 @@
 // Gradients of layer norm and RMS norm; norm.ts states the chain of operations and what the three roundings are.
 import { AWAY, Away, EVEN, Even, halfOf, NONE, None, rounded, roundOne, signless, step, stepBy, topMask } from './bf16'
-import { accumulate, afresh, after, code, combined, four, inverseRoot, mean, prepare, rowBytes, spill, storeFour, SUMS, tame, TOGETHER, ZERO } from './norm-rows'
+import { loadSome, storeSome } from './lanes'
+import { accumulate, afresh, after, code, combined, inverseRoot, mean, prepare, rowBytes, spill, SUMS, tame, TOGETHER, ZERO } from './norm-rows'
 import { scratch } from './scratch'
 
 /** n = Q(Q(X - mu) i), the normalized row, from X = Q x and the forward's statistics. */
@@ -53,7 +54,7 @@ function projectRest<F, S, B>(x: usize, g: usize, W: usize, n: usize, ds: usize,
   const half = halfOf<S>(), top = topMask()
   for (; c < D; c += 4) {
     const o = <usize>c << 2, left = D - c
-    const normal = normalized<F, S>(half, top, rounded<F>(four(x + o, left)), f32x4.splat(mean), f32x4.splat(i)), dn = step<B>(f32x4.mul(rounded<B>(four(g + o, left)), v128.load(W + o)))
+    const normal = normalized<F, S>(half, top, rounded<F>(loadSome(x + o, left)), f32x4.splat(mean), f32x4.splat(i)), dn = step<B>(f32x4.mul(rounded<B>(loadSome(g + o, left)), v128.load(W + o)))
     v128.store(n + o, normal)
     v128.store(ds + o, step<B>(f32x4.mul(dn, f32x4.splat(iBack))))
     accumulate(sums, c, projection<B>(half, top, dn, normal, f32x4.splat(root)), left)
@@ -120,7 +121,7 @@ function layerBackward<F, S, B>(x: usize, dy: usize, gamma: usize, stats: usize,
     for (let j: usize = 0; j < count; j++) {
       const shift = mean(combined(sums + j * SUMS), D, code<B>()), from = ds + j * size, to = dx + at + j * bytes
       shiftWhole<B>(from, to, D, shift)
-      for (let c = D & -8; c < D; c += 4) storeFour(to + (<usize>c << 2), step<B>(f32x4.sub(v128.load(from + (<usize>c << 2)), f32x4.splat(shift))), D - c)
+      for (let c = D & -8; c < D; c += 4) storeSome(to + (<usize>c << 2), step<B>(f32x4.sub(v128.load(from + (<usize>c << 2)), f32x4.splat(shift))), D - c)
     }
   }
 }
@@ -145,7 +146,7 @@ function passRms<R, B>(x: usize, g: usize, W: usize, n: usize, d1: usize, sums: 
   memory.fill(sums, 0, 64)
   for (let c = 0; c < D; c += 4) {
     const o = <usize>c << 2, left = D - c
-    const normal = step<R>(f32x4.mul(rounded<R>(four(x + o, left)), inverse)), d = step<B>(f32x4.mul(step<B>(f32x4.mul(rounded<B>(four(g + o, left)), v128.load(W + o))), inverse))
+    const normal = step<R>(f32x4.mul(rounded<R>(loadSome(x + o, left)), inverse)), d = step<B>(f32x4.mul(step<B>(f32x4.mul(rounded<B>(loadSome(g + o, left)), v128.load(W + o))), inverse))
     v128.store(n + o, normal)
     v128.store(d1 + o, d)
     accumulate(sums, c, step<B>(f32x4.mul(d, normal)), left)
@@ -164,7 +165,7 @@ function rmsBackward<R, B>(x: usize, dy: usize, gamma: usize, stats: usize, dx: 
     const m = f32x4.splat(mean(sum, D, code<B>())), to = dx + <usize>r * bytes
     for (let c = 0; c < D; c += 4) {
       const o = <usize>c << 2
-      storeFour(to + o, f32x4.sub(v128.load(d1 + o), step<B>(f32x4.mul(v128.load(n + o), m))), D - c)
+      storeSome(to + o, f32x4.sub(v128.load(d1 + o), step<B>(f32x4.mul(v128.load(n + o), m))), D - c)
     }
   }
 }
@@ -200,9 +201,9 @@ function addTerms<F, S, B>(x: usize, g: usize, dgamma: usize, dbeta: usize, begi
   const mu = f32x4.splat(mean), inverse = f32x4.splat(i)
   for (let c = begin; c < end; c += 4) {
     const o = <usize>c << 2, left = end - c
-    const G = rounded<B>(four(g + o, left)), gn = step<B>(f32x4.mul(G, normalized<F, S>(halfOf<S>(), topMask(), rounded<F>(four(x + o, left)), mu, inverse)))
-    storeFour(dgamma + o, f32x4.add(four(dgamma + o, left), gn), left)
-    if (dbeta) storeFour(dbeta + o, f32x4.add(four(dbeta + o, left), G), left)
+    const G = rounded<B>(loadSome(g + o, left)), gn = step<B>(f32x4.mul(G, normalized<F, S>(halfOf<S>(), topMask(), rounded<F>(loadSome(x + o, left)), mu, inverse)))
+    storeSome(dgamma + o, f32x4.add(loadSome(dgamma + o, left), gn), left)
+    if (dbeta) storeSome(dbeta + o, f32x4.add(loadSome(dbeta + o, left), G), left)
   }
 }
 

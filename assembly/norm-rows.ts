@@ -1,7 +1,7 @@
 // What the norms (norm.ts, norm-backward.ts) share: sums of a row, their means, and how rows are walked.
 // Sums over a row: element c goes to partial sum c mod 16, in order; then p[j] += p[j+8], p[j] += p[j+4], p[j] += p[j+2], p[0] += p[1].
 import { AWAY, Away, EVEN, Even, NONE, rounded, roundOne, stepBy } from './bf16'
-import { first, loadPart, storePart } from './lanes'
+import { first, loadSome } from './lanes'
 
 export const ZERO = memory.data<f32>([0, 0, 0, 0])
 
@@ -16,18 +16,6 @@ export function after<P, R>(x: v128, half: v128, top: v128): v128 { return idof<
 // @ts-ignore: decorator
 @inline
 export function code<R>(): i32 { return idof<R>() == idof<Even>() ? EVEN : idof<R>() == idof<Away>() ? AWAY : NONE }
-
-/** Four elements, or the `n` that are left and zeros. */
-// @ts-ignore: decorator
-@inline
-export function four(p: usize, n: i32): v128 { return n >= 4 ? v128.load(p) : loadPart(p, n) }
-
-// @ts-ignore: decorator
-@inline
-export function storeFour(p: usize, x: v128, n: i32): void {
-  if (n >= 4) v128.store(p, x)
-  else storePart(p, x, n)
-}
 
 // Sums of a row. Four vectors hold the 16 partial sums over its whole sixteens, then they wait at `sums`; the ragged end of a row adds to them there, where elements
 // that do not exist add nothing. Whole sixteens and ragged ends are functions apart, as are all loops that store: an engine makes two operations one of 256 bits
@@ -92,5 +80,5 @@ export function rowBytes(D: i32): usize { return <usize>(D + 3 & ~3) << 2 }
 // @ts-ignore: decorator
 @inline
 export function prepare<R>(to: usize, from: usize, D: i32): void {
-  for (let c = 0; c < D; c += 4, to += 16) v128.store(to, from ? rounded<R>(four(from + (<usize>c << 2), D - c)) : v128.load(ZERO))
+  for (let c = 0; c < D; c += 4, to += 16) v128.store(to, from ? rounded<R>(loadSome(from + (<usize>c << 2), D - c)) : v128.load(ZERO))
 }

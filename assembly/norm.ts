@@ -11,7 +11,8 @@
 // `stats` [rows, 2] keeps mu and ve (RMS norm: 0 and Q(ms + eps)); n is recomputed from x.
 // The backward kernels are in norm-backward.ts, the order of sums in norm-rows.ts.
 import { AWAY, Away, EVEN, Even, halfOf, NONE, None, rounded, roundOne, signless, step, stepBy, topMask } from './bf16'
-import { accumulate, afresh, after, code, combined, four, inverseRoot, mean, prepare, rowBytes, spill, storeFour, SUMS, tame, TOGETHER, ZERO } from './norm-rows'
+import { loadSome, storeSome } from './lanes'
+import { accumulate, afresh, after, code, combined, inverseRoot, mean, prepare, rowBytes, spill, SUMS, tame, TOGETHER, ZERO } from './norm-rows'
 import { scratch } from './scratch'
 
 /** row = Q x, whole sixteens of a row that is tame; sums, and the largest magnitudes after them, by which to tell. */
@@ -40,7 +41,7 @@ function roundWhole<F>(x: usize, row: usize, sums: usize, D: i32): void {
 /** The same of any row, from column c on. */
 function roundRest<F>(x: usize, row: usize, sums: usize, D: i32, c: i32): void {
   for (; c < D; c += 4) {
-    const v = rounded<F>(four(x + (<usize>c << 2), D - c))
+    const v = rounded<F>(loadSome(x + (<usize>c << 2), D - c))
     v128.store(row + (<usize>c << 2), v)
     accumulate(sums, c, v, D - c)
   }
@@ -109,7 +110,7 @@ function scaleWhole<F, S>(row: usize, y: usize, W: usize, B: usize, D: i32, i: f
 function scaleRest<F, S>(row: usize, y: usize, W: usize, B: usize, D: i32, i: f32): void {
   for (let c = D & -8; c < D; c += 4) {
     const o = <usize>c << 2
-    storeFour(y + o, scaled<F, S>(halfOf<S>(), topMask(), v128.load(row + o), f32x4.splat(i), v128.load(W + o), v128.load(B + o)), D - c)
+    storeSome(y + o, scaled<F, S>(halfOf<S>(), topMask(), v128.load(row + o), f32x4.splat(i), v128.load(W + o), v128.load(B + o)), D - c)
   }
 }
 

@@ -100,7 +100,8 @@ export function each(dst: usize, codes: usize, src: usize, at: i32, s: f32): voi
 }
 
 /** The rows of words of many blocks, named as the others are (quantize-lanes.ts): the factor of elements (divisor, for MODELOPT) is first, then at these offsets s d, and the byte of s. */
-export const PRODUCT: usize = LIMIT, BYTE: usize = TINY_WORD
+export const PRODUCT: usize = LIMIT
+const BYTE: usize = TINY_WORD
 
 /** What is to be rounded to the block scale. `amax`: largest magnitudes, finite; `a`, `b`: the recipe's constants (constant_a, constant_b). */
 // @ts-ignore: decorator

@@ -3,7 +3,7 @@
 //   [0] lr / (1 - beta1^t) for Adam, lr for SGD   [1] sqrt(1 - beta2^t)   [2] 1 - lr * decay, or 1   [3] gradient scale (clipping), or 1
 //   Adam   g = [3] grad (+ decay p);  m += (1 - beta1) (g - m);  v = beta2 v + ((1 - beta2) g) g;  p = [2] p;  p += (-[0] m) / (sqrt v / [1] + eps)
 //   SGD    g = [3] grad (+ decay p);  b = momentum b + g;  p += -[0] b
-import { loadPart, storePart } from './lanes'
+import { loadPart, loadSome, storePart, storeSome } from './lanes'
 
 // @ts-ignore: decorator
 @inline
@@ -50,21 +50,13 @@ export function adam_f32(p: usize, g: usize, m: usize, v: usize, step: usize, we
   const w1 = f32x4.splat(weight1), b2 = f32x4.splat(beta2), w2 = f32x4.splat(weight2), e = f32x4.splat(eps), l2 = f32x4.splat(decay)
   let i = begin + (end - begin & -8)
   adamEights(p, g, m, v, step, weight1, beta2, weight2, eps, decay, begin, i)
-  for (; i + 4 <= end; i += 4) {
-    const o = <usize>i << 2
-    const value = v128.load(p + o), gradient = scaled(v128.load(g + o), value, scale, l2)
-    const first = adamFirst(v128.load(m + o), gradient, w1), second = adamSecond(v128.load(v + o), gradient, b2, w2)
-    v128.store(m + o, first)
-    v128.store(v + o, second)
-    v128.store(p + o, adamValue(value, first, second, minusSize, root, shrink, e))
-  }
-  const rest = end - i, o = <usize>i << 2
-  if (rest > 0) {
-    const value = loadPart(p + o, rest), gradient = scaled(loadPart(g + o, rest), value, scale, l2)
-    const first = adamFirst(loadPart(m + o, rest), gradient, w1), second = adamSecond(loadPart(v + o, rest), gradient, b2, w2)
-    storePart(m + o, first, rest)
-    storePart(v + o, second, rest)
-    storePart(p + o, adamValue(value, first, second, minusSize, root, shrink, e), rest)
+  for (; i < end; i += 4) {
+    const o = <usize>i << 2, rest = end - i
+    const value = loadSome(p + o, rest), gradient = scaled(loadSome(g + o, rest), value, scale, l2)
+    const first = adamFirst(loadSome(m + o, rest), gradient, w1), second = adamSecond(loadSome(v + o, rest), gradient, b2, w2)
+    storeSome(m + o, first, rest)
+    storeSome(v + o, second, rest)
+    storeSome(p + o, adamValue(value, first, second, minusSize, root, shrink, e), rest)
   }
 }
 

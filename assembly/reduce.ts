@@ -2,7 +2,7 @@
 // Whole-tensor sums run in f64: a tensor is cut into chunks of CHUNK elements (the items); in a chunk, element i goes to partial sum i mod 4, then
 // (p0 + p2) + (p1 + p3); combine_f64 adds the chunks' results in index order. Column sums run in f32, sequentially over the rows.
 import { Away, EVEN, Even, NONE, None, rounded, roundOne } from './bf16'
-import { loadPart, storePart } from './lanes'
+import { loadSome, storeSome } from './lanes'
 
 /** Elements per item; CHUNK in src/ops/reduce.ts. */
 export const CHUNK: i32 = 4096
@@ -25,9 +25,7 @@ export function total(even: v128, odd: v128): f64 {
 /** Four elements from i on; zeros beyond `end`. */
 // @ts-ignore: decorator
 @inline
-export function four(x: usize, i: i32, end: i32): v128 {
-  return end - i >= 4 ? v128.load(x + (<usize>i << 2)) : loadPart(x + (<usize>i << 2), end - i)
-}
+export function four(x: usize, i: i32, end: i32): v128 { return loadSome(x + (<usize>i << 2), end - i) }
 
 /** Per chunk three f64: sum, sum of squares, largest magnitude (NaN if there is one) of x [n]. Items: chunks. */
 export function moments_f32(x: usize, n: i32, partials: usize, begin: i32, end: i32): void {
@@ -113,8 +111,7 @@ function columnSum<R>(x: usize, out: usize, rows: i32, C: i32, begin: i32, end: 
     addEights<R>(from, out, begin, whole)
     for (let c = whole; c < end; c += 4) {
       const o = <usize>c << 2, rest = end - c
-      if (rest >= 4) v128.store(out + o, f32x4.add(v128.load(out + o), rounded<R>(v128.load(from + o))))
-      else storePart(out + o, f32x4.add(loadPart(out + o, rest), rounded<R>(loadPart(from + o, rest))), rest)
+      storeSome(out + o, f32x4.add(loadSome(out + o, rest), rounded<R>(loadSome(from + o, rest))), rest)
     }
   }
 }
