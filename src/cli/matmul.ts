@@ -16,8 +16,9 @@ D = alpha * (A B) + beta * C, summed in the arithmetic that --accumulate names, 
 A and B: FILE.npy, FILE.safetensors:NAME, or what blockscale quantize wrote. Numbers: A is [M, K] and B [K, N]. With scales both are stored with K last, [M, K] and [N, K],
 in blocks along K (as cuBLAS and torch take them); FP4's tensor scales go into alpha.
 
-  --accumulate NAME  f32 (default): one sum in order of k, products rounded; f32-fma: the same with fused multiply-adds; f64: in float64, rounded once; exact: the
-                     exact sum, rounded once; or a unit, such as blackwell-mxf8f6f4, or an architecture, such as hopper, for its unit (blockscale vectors --list shows the units, with how sure each model is)
+  --accumulate NAME  f32 (default): one sum in order of k, products rounded; f32-fma: the same with fused multiply-adds; f64: in float64, rounded once;
+                     exact: the exact sum, rounded once; or a unit, such as blackwell-mxf8f6f4, or an architecture, such as hopper, for its unit
+                     (blockscale vectors --list shows the units, with how sure each model is)
   --output T         f32 (default), bf16 or f16, rounded to nearest even from f32
   --alpha X          factor of the product (default: the product of the operands' tensor scales, 1 where there are none)
   --beta X, --c C    added after the product: beta times C [M, N] (default beta 1)

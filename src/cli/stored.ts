@@ -64,10 +64,10 @@ export function parseAxes(option: string, text: string): Axes {
   return list.length === 1 ? list[0]! : [list[0]!, list[1]!]
 }
 
-/** `e8m0/32` as type and block. Throws UsageError. */
-function parseScaleType(text: string): Quantized['scale'] {
+/** `e8m0/32` as type and block; `where` it was said, for errors. Throws UsageError. */
+export function parseScaleType(where: string, text: string): Quantized['scale'] {
   const match = /^(e8m0|ue4m3)\/(\d{1,9})$/.exec(text)
-  if (!match || match[2] === '0') throw new UsageError(`scale ${text}: must be a type and a block, such as e8m0/32 or ue4m3/16`)
+  if (!match || match[2] === '0') throw new UsageError(`${where} ${text}: must be a type and a block, such as e8m0/32 or ue4m3/16`)
   return { format: match[1] as 'e8m0' | 'ue4m3', block: Number(match[2]) }
 }
 
@@ -100,7 +100,7 @@ export function readStored(address: string, options: StoredOptions = {}): Stored
   const byDtype = s.dtype === 'F8_E8M0' ? 'e8m0' : s.dtype === 'F8_E4M3' ? 'ue4m3' : undefined
   if (!byDtype && s.dtype !== 'U8') throw new UsageError(`${scalesAt}: ${s.dtype} scales, F8_E8M0, F8_E4M3 or U8 are needed`)
   const known = metadata.scale_format ?? byDtype ?? 'e8m0'
-  const scale = parseScaleType(options.scale ?? `${known}/${metadata.block ?? (known === 'e8m0' ? 32 : 16)}`)
+  const scale = parseScaleType(options.scale === undefined ? `${scalesAt}: scales` : '--scale', options.scale ?? `${known}/${metadata.block ?? (known === 'e8m0' ? 32 : 16)}`)
   const scaleLayout = lookup({ 'plain': 'plain', '128x4': '128x4' } as const, options.scaleLayout ?? metadata.scale_layout ?? 'plain', 'scale layout')
   const axis = parseAxes('--axis', options.axis ?? metadata.axis ?? '-1')
   const tensorScale = options.tensorScale !== undefined ? number('--tensor-scale', options.tensorScale) : parts?.tensorScale ? readNumbers(parts.tensorScale).data[0]! : 1

@@ -6,6 +6,7 @@ import { writeSafetensors } from '../io/tensor-file.ts'
 import type { FormatName } from '../numerics/formats.ts'
 import { mmaConfig, mmaModels, refusedMmaModels, type MmaScale } from '../numerics/mma.ts'
 import { parse, wholeNumber } from './arguments.ts'
+import { parseScaleType } from './stored.ts'
 
 export const help = `usage: blockscale vectors --model NAME [options]
        blockscale vectors --list
@@ -28,13 +29,6 @@ examples:
   blockscale vectors --model hopper-bf16 --steps 4 --start zero --count 100
 `
 
-/** `e8m0/32` as a scale type. */
-function parseScale(option: string, value: string): MmaScale {
-  const match = /^(e8m0|ue4m3)\/(16|32)$/.exec(value)
-  if (!match) throw new UsageError(`${option} ${value}: must be e8m0/32, e8m0/16 or ue4m3/16`)
-  return { format: match[1] as MmaScale['format'], block: Number(match[2]) as MmaScale['block'] }
-}
-
 export async function run(args: string[]): Promise<void> {
   const { values } = parse('vectors', args, {
     model: { type: 'string' }, list: { type: 'boolean' }, a: { type: 'string' }, b: { type: 'string' }, scale: { type: 'string' }, count: { type: 'string' }, seed: { type: 'string' },
@@ -45,7 +39,7 @@ export async function run(args: string[]): Promise<void> {
   const start = values.start ?? 'any'
   if (start !== 'any' && start !== 'zero') throw new UsageError(`--start ${start}: use any or zero`)
   const config = mmaConfig(values.model, {
-    ...values.a && { a: values.a as FormatName }, ...values.b && { b: values.b as FormatName }, ...values.scale && { scale: parseScale('--scale', values.scale) },
+    ...values.a && { a: values.a as FormatName }, ...values.b && { b: values.b as FormatName }, ...values.scale && { scale: parseScaleType('--scale', values.scale) as MmaScale },
   })
   const options = {
     count: wholeNumber('--count', values.count ?? '1000', 1), seed: wholeNumber('--seed', values.seed ?? '0', 0), steps: wholeNumber('--steps', values.steps ?? '2', 1), start,

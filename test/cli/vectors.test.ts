@@ -44,7 +44,7 @@ describe('blockscale vectors', () => {
     writeFileSync(at('x'), '')
     const bad: [string[], RegExp][] = [
       [[], /--model is needed/], [['--model', 'cdna4'], /unpublished/], [['--model', 'volta-f16', '--a', 'bf16'], /does not take bf16/], [['--model', 'volta-f16', '--count', '0'], /--count 0/],
-      [['--model', 'blackwell-mxf4', '--scale', 'e8m0/7'], /--scale e8m0\/7/], [['--model', 'volta-f16', '--start', 'one'], /--start one/], [['--model', 'volta-f16', '--out', 'x.txt'], /must end in/],
+      [['--model', 'blackwell-mxf4', '--scale', 'e8m0/7'], /blackwell-mxf4 does not take scales e8m0\/7: use one of e8m0\/32/], [['--model', 'blackwell-mxf4', '--scale', 'e8m0'], /--scale e8m0: must be a type and a block/], [['--model', 'volta-f16', '--start', 'one'], /--start one/], [['--model', 'volta-f16', '--out', 'x.txt'], /must end in/],
       [['--model', 'volta-f16', '--count', '99999999'], /1\.\.1000000/], [['--nope'], /options are/],
     ]
     for (const [args, rule] of bad) {

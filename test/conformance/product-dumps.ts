@@ -17,7 +17,6 @@ export const row = <T extends { subarray(a: number, b: number): T }>(data: T, i:
 /** [M, N] words of f(i, j). */
 export const outputs = (f: (i: number, j: number) => number) => Uint32Array.from({ length: M * N }, (_, n) => f(Math.floor(n / N), n % N))
 
-
 export const identify = (a: ProductOperand, b: ProductOperand, codes: Uint32Array | Uint16Array, more: Partial<ProductDump> & { format?: 'f32' | 'bf16' | 'f16' } = {}) => {
   const { format = 'f32', ...rest } = more
   return identifyProduct(core, { a, b, out: { format, codes }, ...rest })
