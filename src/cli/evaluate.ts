@@ -1,9 +1,9 @@
 // blockscale evaluate: loss and perplexity on files, accuracy on multiple-choice tasks.
 import { UsageError } from '../errors.ts'
-import { open } from '../runtime/open.ts'
 import { evaluateChoices, evaluateText, Scorer } from '../train/evaluate.ts'
 import { loadTrainedModel } from '../train/trained-model.ts'
-import { modelOptions, modelSource, parse, threadCount } from './arguments.ts'
+import { modelOptions, modelSource, parse } from './arguments.ts'
+import { openExecutor } from './with-core.ts'
 
 export const help = `usage: blockscale evaluate RUN|CONFIG [FILES...] [--choices TASK.jsonl...] [options]
 
@@ -31,7 +31,7 @@ export async function run(args: string[]): Promise<void> {
   const { values, positionals: [source, ...files] } = parse('evaluate', args, { ...modelOptions, choices: { type: 'string', multiple: true }, json: { type: 'boolean' } }, [1, Infinity])
   const tasks = values.choices ?? []
   if (files.length + tasks.length === 0) throw new UsageError('evaluate: nothing to evaluate on, name files or --choices')
-  const model = loadTrainedModel(modelSource(source!, values)), executor = await open({ threads: threadCount(values.threads), wide: !values.narrow })
+  const model = loadTrainedModel(modelSource(source!, values)), executor = await openExecutor(values)
   try {
     const scorer = new Scorer(executor, model)
     if (!values.json) process.stdout.write(`${model.label}\n`)

@@ -1,9 +1,9 @@
 // blockscale generate: text from a trained language model.
 import { UsageError } from '../errors.ts'
 import { generate } from '../train/generate.ts'
-import { open } from '../runtime/open.ts'
 import { loadTrainedModel } from '../train/trained-model.ts'
-import { modelOptions, modelSource, parse, threadCount, wholeNumber } from './arguments.ts'
+import { modelOptions, modelSource, parse, wholeNumber } from './arguments.ts'
+import { openExecutor } from './with-core.ts'
 
 export const help = `usage: blockscale generate RUN|CONFIG [--prompt TEXT] [options]
 
@@ -31,7 +31,7 @@ export async function run(args: string[]): Promise<void> {
   const temperature = Number(values.temperature ?? 0.8)
   if (!(temperature >= 0 && temperature < Infinity)) throw new UsageError(`--temperature ${values.temperature}: must be a number of at least 0`)
   const tokens = wholeNumber('--tokens', values.tokens ?? '200', 1), seed = wholeNumber('--seed', values.seed ?? '0', 0), prompt = values.prompt ?? '\n'
-  const model = loadTrainedModel(modelSource(source!, values)), executor = await open({ threads: threadCount(values.threads), wide: !values.narrow })
+  const model = loadTrainedModel(modelSource(source!, values)), executor = await openExecutor(values)
   try {
     const { params, precision } = model.place(executor)
     process.stdout.write(prompt)
