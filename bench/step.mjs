@@ -6,7 +6,7 @@ import { StudentTeacher } from '../dist/train/student-teacher.js'
 import { few, local } from './measure.mjs'
 
 const arms = ['fp32', 'e4m3/e4m3', 'mxfp8-rceil']
-const sizes = [{ width: 128, depth: 4, batch: 256 }, { width: 512, depth: 4, batch: 2048, runs: 3 }]
+const sizes = [{ width: 128, depth: 4, batch: 256 }, { width: 512, depth: 4, batch: 2048, runs: 7 }]
 
 /** A step that only trains, as a function: it measures nothing. `again` trains on the batch there is, which is drawn here first. */
 export async function stepper(executor, precision, set) {
