@@ -64,6 +64,7 @@ export function all_ordinary(words: usize, count: i32): bool {
 /** How many columns from the first of w on are ordinary, in whole groups of `group`. */
 export function ordinary_run(words: usize, w: i32, group: i32): i32 {
   let count = 0
+  if (w < 32 && w % group == 0 && all_ordinary(words, w)) return w
   if (group < 32) while (count + 32 <= w && all_ordinary(words + (<usize>count << 2), 32)) count += 32
   while (count + group <= w && all_ordinary(words + (<usize>count << 2), group)) count += group
   return count

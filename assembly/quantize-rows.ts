@@ -6,8 +6,11 @@ import { amax_word } from './quantize-vector'
 import { prepare } from './quantizer'
 import { scratch } from './scratch'
 
-/** Elements whose blocks are taken together. */
+/** Elements whose blocks are taken together while they and their results stay in the cache. */
 const TOGETHER: i32 = 2048
+/** The same in calls of LARGE bytes and more. A turn's loads from memory go on beside the stores of the turn before only as far as the processor looks ahead: turns are short. */
+const TOGETHER_LARGE: i32 = 768
+const LARGE: usize = 16 << 20
 
 /**
  * dst = src [rows, cols] quantized and dequantized in blocks of `block` along the columns' axis (a row's last block may be shorter). In place is allowed.
@@ -16,10 +19,11 @@ const TOGETHER: i32 = 2048
 export function fake_quantize_rows(dst: usize, src: usize, cols: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32, begin: i32, end: i32): void {
   prepare(man, emin, emax, max, choices)
   const maxima = scratch, words = scratch + WORDS, bytes = <usize>block << 2
+  const together = <usize>(end - begin) * bytes < LARGE ? TOGETHER : TOGETHER_LARGE
   let item = begin
   // Blocks of whole vectors that follow each other in memory.
   if ((block & 15) == 0 && cols % block == 0) while (item < end) {
-    const count = min(max_of(TOGETHER / block, 1), end - item)
+    const count = min(max_of(together / block, 1), end - item)
     block_maxima(maxima, src + <usize>item * bytes, count, block)
     prepare_words(maxima, words, count)
     for (let k = 0; k < count;) {

@@ -26,6 +26,23 @@ describe('fakeQuantize equals the oracle', () => {
   })
 })
 
+describe('a tensor that no cache holds is quantized as its parts are', () => {
+  // 16 MiB; parts of 1 MiB take the way of small tensors.
+  const cols = 1024, rows = 4096, part = 256
+  it.each([['rows', 1, 32], ['rows', 1, 16], ['rows', 1, 64], ['rows', 1, 1024], ['columns', 0, 32]] as const)('%s, axis %i, blocks of %i', (_, axis, blockSize) => {
+    const random = generator(axis * 1024 + blockSize), x = new Float32Array(rows * cols), words = new Uint32Array(x.buffer)
+    const hard = kinds.map(kind => hardWords(977, kind, random))
+    for (let i = 0; i < x.length; i += 977) words.set(hard[random() % (random() % 2 ? 1 : hard.length)]!.subarray(0, x.length - i), i)
+    const q: BlockQuantizer = { ...blockProfiles.ocp, format: 'e4m3', blockSize }
+    const quantized = (y: Float32Array) => run(y, [y.length / cols, cols], (p, src, dst) => fakeQuantize(p, src, dst, axis, q), 1)
+    const got = quantized(x)
+    for (let i = 0; i < x.length; i += part * cols) {
+      const piece = x.subarray(i, i + part * cols), wrong = difference(got.subarray(i, i + part * cols), quantized(piece), piece)
+      if (wrong) expect.fail(`from element ${i}: ${wrong}`)
+    }
+  })
+})
+
 describe('roundElements equals the oracle', () => {
   const widths = [...[10, 12, 15, 16, 16, 20, 24, 30, 31, 32].map(bits => bfloat(bits)), ...[7, 8, 12, 16, 16, 20, 27, 28, 29].map(bits => fp(bits))]
   it.each(widths.map(r => [r.expBits === 8 ? `bfloat${r.manBits + 9}` : `fp${r.manBits + 6}`, r] as const))('%s', (_, width) => {
