@@ -24,6 +24,22 @@ function any_block(dst: usize, codes: usize, scales: usize, src: usize, at: i32,
   for (let i = 0; i < n; i++) each(dst, codes, src, at + i, s)
 }
 
+/** The last block of a row, n < 16 elements: with zeros after them through scratch, if it is ordinary. */
+function short_block(dst: usize, codes: usize, scales: usize, src: usize, at: i32, n: i32, item: i32): void {
+  const maxima = scratch, words = scratch + WORDS, bytes = scratch + FREE, copy = bytes + WIDEST, offset = <usize>at << 2, size = <usize>n << 2
+  memory.fill(copy, 0, BLOCK << 2)
+  memory.copy(copy, src + offset, size)
+  block_maxima(maxima, copy, 1, BLOCK)
+  prepare_blocks(maxima, words, 1)
+  if (!all_ordinary(words, 1)) return any_block(dst, codes, scales, src, at, n, item)
+  quantize_blocks(dst == 0 ? 0 : copy + 64, codes == 0 ? 0 : copy + 128, copy, 1, words)
+  if (dst != 0) memory.copy(dst + offset, copy + 64, size)
+  if (codes != 0) memory.copy(codes + <usize>at, copy + 128, <usize>n)
+  if (scales == 0) return
+  write_bytes(bytes, words, 1)
+  store<u8>(scales + <usize>item, load<u8>(bytes))
+}
+
 /**
  * src [rows, cols] in blocks of 16 along the columns' axis. dst: values, codes: E2M1 codes (a byte each), scales: E4M3 bytes, each 0 if not wanted.
  * `tensor` points at the tensor's scale (nvfp4_tensor_scale). Items: blocks, row by row.
@@ -31,28 +47,27 @@ function any_block(dst: usize, codes: usize, scales: usize, src: usize, at: i32,
 export function nvfp4_rows(dst: usize, codes: usize, scales: usize, src: usize, cols: i32, tensor: usize, recipe: i32, choices: i32, low: u32, high: u32, stream: u32, step: usize, begin: i32, end: i32): void {
   start(recipe, tensor, choices, low, high, stream, step)
   const maxima = scratch, words = scratch + WORDS, bytes = scratch + FREE
-  let item = begin
-  if (cols % BLOCK == 0) while (item < end) {
-    const count = min(TOGETHER, end - item)
-    block_maxima(maxima, src + (<usize>item << 6), count, BLOCK)
+  const perRow = (cols + BLOCK - 1) / BLOCK, whole = cols / BLOCK
+  for (let item = begin; item < end;) {
+    const row = item / perRow, block = item - row * perRow, first = <usize>row * <usize>cols + <usize>(block * BLOCK)
+    // Whole blocks that follow each other in memory.
+    const count = min(TOGETHER, perRow == whole ? end - item : min(end - item, whole - block))
+    if (count == 0) {
+      short_block(dst, codes, scales, src, <i32>first, cols - block * BLOCK, item)
+      item++
+      continue
+    }
+    block_maxima(maxima, src + (first << 2), count, BLOCK)
     prepare_blocks(maxima, words, count)
     if (scales != 0) write_bytes(bytes, words, count)
-    for (let k = 0; k < count;) {
-      const run = ordinary_run(words + (<usize>k << 2), count - k, 1), at = <usize>(item + k)
-      quantize_blocks(place(dst, at << 6), place(codes, at << 4), src + (at << 6), run, words + (<usize>k << 2))
-      if (scales != 0) memory.copy(scales + at, bytes + <usize>k, <usize>run)
+    for (let k = 0; k < count; k++) {
+      const run = ordinary_run(words + (<usize>k << 2), count - k, 1), at = first + <usize>(k * BLOCK)
+      quantize_blocks(place(dst, at << 2), place(codes, at), src + (at << 2), run, words + (<usize>k << 2))
+      if (scales != 0) memory.copy(scales + <usize>(item + k), bytes + <usize>k, <usize>run)
       k += run
-      if (k < count) {
-        any_block(dst, codes, scales, src, (item + k) * BLOCK, BLOCK, item + k)
-        k++
-      }
+      if (k < count) any_block(dst, codes, scales, src, <i32>first + k * BLOCK, BLOCK, item + k)
     }
     item += count
-  }
-  const perRow = (cols + BLOCK - 1) / BLOCK
-  for (; item < end; item++) {
-    const row = item / perRow, first = (item - row * perRow) * BLOCK
-    any_block(dst, codes, scales, src, row * cols + first, min(BLOCK, cols - first), item)
   }
 }
 

@@ -2,16 +2,16 @@
 // them (code-lanes.ts). The others go element by element.
 import { code_of, nanPositive, prepare_codes } from './codec'
 import { codes_of_blocks, codes_of_lanes } from './code-lanes'
-import { all_ordinary, FREE, ordinary_run, prepare_words, WIDEST, WORDS } from './quantize-lanes'
+import { all_ordinary, FREE, ordinary_run, prepare_words, TINY_WORD, WIDEST, WORDS } from './quantize-lanes'
 import { block_maxima, column_maxima } from './quantize-maxima'
 import { is_torch_log2, rounding_of, STOCHASTIC, TOWARD_ZERO } from './quantize-modes'
 import { prepare_random, random_fraction } from './quantize-random'
-import { amax_any, amax_word } from './quantize-vector'
-import { emin, is_flushed, mode, prepare, scale_byte, scaled_element } from './quantizer'
+import { amax_any, amax_word, tiny_word } from './quantize-vector'
+import { emin, is_flushed, is_ordinary, lowest_word, mode, prepare, scale_byte, scaled_element } from './quantizer'
 import { scratch } from './scratch'
 
-/** Blocks of 32 whose maxima and scales are found together: few enough that their elements stay in the first-level cache. */
-const TOGETHER: i32 = 64
+/** Elements whose blocks' maxima and scales are found together: few enough that they stay in the first-level cache. */
+const TOGETHER: i32 = 2048
 
 /** Can the vector path follow the choices? Not random bits, and not truncation by torch's log2. */
 // @ts-ignore: decorator
@@ -35,28 +35,37 @@ function code_each(x: f32, byte: i32, flushed: bool, index: u32): i32 {
   return code_of(scaled_element(flushed ? x * 0 : x, byte, rounding_of(mode) == STOCHASTIC ? random_fraction(index) : 0))
 }
 
-/** One block of n elements of a row, the first being element `index` of the tensor. */
-function code_block(codes: usize, scale: usize, src: usize, index: u32, n: i32, vector: bool): void {
-  const from = src + (<usize>index << 2), to = codes + <usize>index, maxima = scratch, words = scratch + WORDS, copy = scratch + FREE
-  const any = amax_any(from, n), amax = any > 0x7f800000 ? amax_word(from, n) : any
-  store<u8>(scale, <u8>scale_byte(amax, 0))
-  store<i32>(maxima, amax)
-  let done = 0
-  if (vector && any <= 0x7f800000) {
-    prepare_words(maxima, words, 1)
-    if (all_ordinary(words, 1)) {
-      done = n & ~15
-      const rest = <usize>(n & 15)
-      codes_of_blocks(to, from, 1, done, words)
-      if (rest == 0) return
-      memory.copy(copy, from + (<usize>done << 2), rest << 2)
-      codes_of_blocks(copy + 64, copy, 1, 16, words)
-      memory.copy(to + <usize>done, copy + 64, rest)
-      return
-    }
+/** n elements of the ordinary block whose words are the first ones. The last n mod 16 go through scratch. */
+function code_ordinary(to: usize, from: usize, n: i32): void {
+  const words = scratch + WORDS, copy = scratch + FREE, done = <usize>(n & ~15), rest = <usize>(n & 15)
+  codes_of_blocks(to, from, 1, <i32>done, words)
+  if (rest == 0) return
+  memory.copy(copy, from + (done << 2), rest << 2)
+  codes_of_blocks(copy + 64, copy, 1, 16, words)
+  memory.copy(to + done, copy + 64, rest)
+}
+
+/** One block of `rows` x n elements, rows `cols` elements apart, the first being element `index` of the tensor. `vector`: it may be ordinary. */
+function code_block(codes: usize, scale: usize, src: usize, index: u32, rows: i32, cols: i32, n: i32, vector: bool): void {
+  let any = 0, amax = 0
+  for (let r = 0; r < rows; r++) {
+    const from = src + (<usize>(index + <u32>(r * cols)) << 2), m = amax_any(from, n)
+    any = max(any, m)
+    amax = max(amax, m > 0x7f800000 ? amax_word(from, n) : m)
   }
-  const byte = <i32>load<u8>(scale), flushed = is_flushed(amax, 0)
-  for (let i = 0; i < n; i++) store<u8>(to + <usize>i, <u8>code_each(load<f32>(from + (<usize>i << 2)), byte, flushed, index + <u32>i))
+  const byte = scale_byte(amax, 0), flushed = is_flushed(amax, 0), m = amax == 0 ? 0x3f800000 : amax // a block of zeros may take any scale
+  store<u8>(scale, <u8>byte)
+  const ordinary = vector && any <= 0x7f800000 && is_ordinary(m)
+  if (ordinary) {
+    const words = scratch + WORDS, lowest = lowest_word(m)
+    store<i32>(words, lowest)
+    store<i32>(words, tiny_word(lowest), TINY_WORD)
+  }
+  for (let r = 0; r < rows; r++, index += cols) {
+    const from = src + (<usize>index << 2), to = codes + <usize>index
+    if (ordinary) code_ordinary(to, from, n)
+    else for (let i = 0; i < n; i++) store<u8>(to + <usize>i, <u8>code_each(load<f32>(from + (<usize>i << 2)), byte, flushed, index + <u32>i))
+  }
 }
 
 /**
@@ -67,32 +76,29 @@ export function quantize_codes_rows(codes: usize, scales: usize, src: usize, col
   prepare(man, emin, emax, max, choices)
   prepare_codes(bits, kind, maxCode, maxCode, nan, nan)
   if (rounding_of(mode) == STOCHASTIC) prepare_random(low, high, stream, step)
-  const vector = is_vector()
-  let item = begin
-  if (vector && block == 32 && cols % 32 == 0) {
-    const maxima = scratch, words = scratch + WORDS, bytes = scratch + FREE
-    while (item < end) {
-      const count = min(TOGETHER, end - item)
-      block_maxima(maxima, src + (<usize>item << 7), count, 32)
-      prepare_words(maxima, words, count)
-      write_scales(bytes, maxima, words, count)
-      for (let k = 0; k < count;) {
-        const at = <usize>(item + k), run = ordinary_run(words + (<usize>k << 2), count - k, 1)
-        codes_of_blocks(codes + (at << 5), src + (at << 7), run, 32, words + (<usize>k << 2))
-        memory.copy(scales + at, bytes + <usize>k, <usize>run)
-        k += run
-        if (k < count) {
-          code_block(codes, scales + <usize>(item + k), src, <u32>(item + k) << 5, 32, false)
-          k++
-        }
-      }
-      item += count
+  const vector = is_vector(), perRow = (cols + block - 1) / block, whole = cols / block
+  const quick = vector && (block & 15) == 0 && (perRow == whole || whole > 3)
+  const maxima = scratch, words = scratch + WORDS, bytes = scratch + FREE
+  for (let item = begin; item < end;) {
+    const row = item / perRow, place = item - row * perRow, index = <usize>((<u32>row * <u32>cols) + <u32>(place * block)), scale = scales + <usize>item
+    // Whole blocks that follow each other in memory.
+    const count = quick ? min(TOGETHER / block || 1, perRow == whole ? end - item : min(end - item, whole - place)) : 0
+    if (count == 0) {
+      code_block(codes, scale, src, <u32>index, 1, 0, min(block, cols - place * block), vector)
+      item++
+      continue
     }
-  }
-  const perRow = (cols + block - 1) / block
-  for (; item < end; item++) {
-    const row = item / perRow, first = (item - row * perRow) * block
-    code_block(codes, scales + <usize>item, src, <u32>row * <u32>cols + <u32>first, min(block, cols - first), vector)
+    block_maxima(maxima, src + (index << 2), count, block)
+    prepare_words(maxima, words, count)
+    write_scales(bytes, maxima, words, count)
+    for (let k = 0; k < count; k++) {
+      const run = ordinary_run(words + (<usize>k << 2), count - k, 1), at = index + <usize>(k * block)
+      codes_of_blocks(codes + at, src + (at << 2), run, block, words + (<usize>k << 2))
+      memory.copy(scale + <usize>k, bytes + <usize>k, <usize>run)
+      k += run
+      if (k < count) code_block(codes, scale + <usize>k, src, <u32>index + <u32>(k * block), 1, 0, block, false)
+    }
+    item += count
   }
 }
 
