@@ -102,6 +102,21 @@ export function quantize_codes_rows(codes: usize, scales: usize, src: usize, col
   }
 }
 
+/** The same for src [outer, rows, cols] in tiles of `block` x `block`; scales [outer, row blocks, column blocks]. Items: (outer, block of rows): bands of tiles. */
+export function quantize_codes_tiles(codes: usize, scales: usize, src: usize, rows: i32, cols: i32, block: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32, bits: i32, kind: i32, maxCode: i32, nan: i32, low: u32, high: u32, stream: u32, step: usize, begin: i32, end: i32): void {
+  prepare(man, emin, emax, max, choices)
+  prepare_codes(bits, kind, maxCode, maxCode, nan, nan)
+  if (rounding_of(mode) == STOCHASTIC) prepare_random(low, high, stream, step)
+  const bands = (rows + block - 1) / block, perBand = (cols + block - 1) / block, vector = is_vector()
+  for (let item = begin; item < end; item++) {
+    const outer = item / bands, row = (item - outer * bands) * block, height = min(block, rows - row)
+    for (let tile = 0; tile < perBand; tile++) {
+      const first = tile * block
+      code_block(codes, scales + <usize>(item * perBand + tile), src, <u32>(outer * rows + row) * <u32>cols + <u32>first, height, cols, min(block, cols - first), vector)
+    }
+  }
+}
+
 /** n rows of `count` (a multiple of 16) ordinary columns. */
 function code_columns(to: usize, from: usize, n: i32, cols: i32, count: i32, words: usize): void {
   for (; n > 0; n--, to += <usize>cols, from += <usize>cols << 2) codes_of_lanes(to, from, count, words)

@@ -7,7 +7,6 @@ import { UsageError } from '../errors.ts'
 import { NVFP4_BLOCK } from '../numerics/nvfp4.ts'
 import type { Quantizer } from '../numerics/named-quantizers.ts'
 import { bf16Even } from '../numerics/profiles.ts'
-import type { BlockQuantizer } from '../numerics/quantizer.ts'
 import { codesTensor, dequantize, quantizeCodes, scaleShape, type Codes } from '../ops/codes.ts'
 import { hadamard, signVector, TE_SIGNS } from '../ops/hadamard.ts'
 import { dequantizeNvfp4, nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4 } from '../ops/nvfp4.ts'
@@ -52,10 +51,7 @@ export function resolveAxes(shape: readonly number[], axis: Axes): number | read
 }
 
 /** Shape of the scales: blocked axes counted in blocks (0: the whole axis). */
-export function scalesShape(shape: readonly number[], axis: Axes, block: number): number[] {
-  const axes = resolveAxes(shape, axis)
-  return typeof axes === 'number' ? scaleShape(shape, axes, block) : shape.map((d, i) => axes.includes(i) ? Math.ceil(d / (block || Math.max(d, 1))) : d)
-}
+export const scalesShape = (shape: readonly number[], axis: Axes, block: number): number[] => scaleShape(shape, resolveAxes(shape, axis), block)
 
 /** Emit the quantization of x; the function given back reads the result after the run. Throws UsageError. */
 export function emitQuantize(p: Program, x: Matrix, q: Quantizer, { axis = -1, random, hadamard: transform, tensorAmax }: QuantizeOptions): () => Quantized {
@@ -79,18 +75,9 @@ export function emitQuantize(p: Program, x: Matrix, q: Quantizer, { axis = -1, r
       return { shape, format, codes: bytes(p, codes), scales: bytes(p, scales), scale: { format: 'ue4m3', block }, axis: axes, tensorScale }
     }
   }
-  const result = (codes: Uint8Array, scales: Uint8Array): Quantized => ({ shape, format, codes, scales, scale: { format: 'e8m0', block }, axis: axes, tensorScale: 1 })
-  if (typeof axes === 'number') {
-    const codes = codesTensor(arena, shape), scales = codesTensor(arena, scaleShape(shape, axes, q.blockSize))
-    quantizeCodes(p, from, codes, scales, axes, q, source)
-    return () => result(bytes(p, codes), bytes(p, scales))
-  }
-  if (q.rounding === 'stochastic') throw new UsageError('rounding stochastic in tiles goes with NVFP4 profiles alone')
-  if (transform) throw new UsageError('hadamard goes with blocks along one axis, not with tiles')
-  const tiles = new Tiles(shape, block), tiled: BlockQuantizer = { ...q, blockSize: block * block }
-  const moved = write(p, tiles.gather(x.data), [tiles.count, block * block]), codes = codesTensor(arena, moved.shape), scales = codesTensor(arena, [tiles.count, 1])
-  quantizeCodes(p, moved, codes, scales, 1, tiled)
-  return () => result(tiles.scatter(bytes(p, codes)), bytes(p, scales))
+  const codes = codesTensor(arena, shape), scales = codesTensor(arena, scaleShape(shape, axes, q.blockSize))
+  quantizeCodes(p, from, codes, scales, axes, q, source)
+  return () => ({ shape, format, codes: bytes(p, codes), scales: bytes(p, scales), scale: { format: 'e8m0', block }, axis: axes, tensorScale: 1 })
 }
 
 /** Emit dst = the values of x. Throws UsageError for shapes, codes and scales that do not fit. */
@@ -176,32 +163,4 @@ function repeatRows(scales: Uint8Array, shape: readonly number[], rows: number, 
   const out = new Uint8Array(outer * rows * n)
   for (let o = 0; o < outer; o++) for (let r = 0; r < rows; r++) out.set(scales.subarray((o * bands + Math.floor(r / block)) * n, (o * bands + Math.floor(r / block) + 1) * n), (o * rows + r) * n)
   return out
-}
-
-/** Tiles of n x n over the last two axes, one after another, ragged ones padded with zeros (which do not count in a maximum). */
-class Tiles {
-  readonly count: number
-  readonly #places: Int32Array
-  readonly #n: number
-  readonly #total: number
-
-  constructor(shape: readonly number[], n: number) {
-    const C = shape.at(-1)!, R = shape.at(-2)!, outer = size(shape.slice(0, -2)), across = Math.ceil(C / n), bands = Math.ceil(R / n)
-    this.count = outer * bands * across
-    this.#n = n * n
-    this.#total = size(shape)
-    // Where each element goes: places[i] for element i, row-major.
-    this.#places = new Int32Array(this.#total)
-    for (let i = 0, o = 0; o < outer; o++) for (let r = 0; r < R; r++) for (let c = 0; c < C; c++) {
-      this.#places[i++] = ((o * bands + Math.floor(r / n)) * across + Math.floor(c / n)) * n * n + r % n * n + c % n
-    }
-  }
-  gather(data: Float32Array): Float32Array {
-    const out = new Float32Array(this.count * this.#n), to = new Uint32Array(out.buffer), from = new Uint32Array(data.buffer, data.byteOffset, data.length)
-    for (let i = 0; i < this.#total; i++) to[this.#places[i]!] = from[i]!
-    return out
-  }
-  scatter(codes: Uint8Array): Uint8Array {
-    return Uint8Array.from({ length: this.#total }, (_, i) => codes[this.#places[i]!]!)
-  }
 }

@@ -6,7 +6,7 @@ import { formats, grid, type Format, type FormatName } from '../numerics/formats
 import type { BlockQuantizer } from '../numerics/quantizer.ts'
 import { size, type Arena, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
-import { around, castChoices, quantizerChoices, randomWords, WORTH, type RandomSource } from './quantize.ts'
+import { around, castChoices, quantizerChoices, randomWords, tiled, WORTH, type RandomSource } from './quantize.ts'
 
 /** Dense row-major bytes in core memory, `width` per number (little-endian). `ptr` is a byte offset. */
 export interface Codes {
@@ -27,10 +27,10 @@ export function codeWidth(f: Format): 1 | 2 {
 /** 0: has -0; 1: two's complement integers; 2: fnuz (assembly/codec.ts). */
 const kindOf = (f: Format): number => f.kind === 'int' ? 1 : f.specials === 'fnuz' ? 2 : 0
 
-/** Shape of the block scales of a tensor: `shape` with the axis counted in blocks. Throws UsageError for an axis out of range. */
-export function scaleShape(shape: readonly number[], axis: number, blockSize: number): number[] {
-  const [, length] = around(shape, axis)
-  return shape.map((d, i) => i === (axis + shape.length) % shape.length ? Math.ceil(length / (blockSize || Math.max(length, 1))) : d)
+/** Shape of the block scales of a tensor: `shape` with the axis, or both axes of tiles, counted in blocks. Throws UsageError for an axis out of range. */
+export function scaleShape(shape: readonly number[], axis: number | readonly [number, number], blockSize: number): number[] {
+  const axes = (typeof axis === 'number' ? [axis] : axis).map(a => { around(shape, a); return a < 0 ? a + shape.length : a })
+  return shape.map((d, i) => axes.includes(i) ? Math.ceil(d / (blockSize || Math.max(d, 1))) : d)
 }
 
 function check(what: string, got: { readonly shape: readonly number[] }, want: readonly number[]): void {
@@ -51,18 +51,24 @@ function cut(shape: readonly number[], axis: number, blockSize: number) {
 }
 
 /**
- * codes = element codes of src (shape of src), scales = one E8M0 byte per block along `axis` (scaleShape). Formats of at most 8 bits.
+ * codes = element codes of src (shape of src), scales = one E8M0 byte per block along `axis` (scaleShape), or per tile of blockSize x blockSize over the last two axes.
+ * Formats of at most 8 bits.
  * Throws UsageError for a wrong shape, axis, format or combination of choices; the as-released bump has no shared scale to give.
  */
-export function quantizeCodes(p: Program, src: Tensor, codes: Codes, scales: Codes, axis: number, q: BlockQuantizer, random?: RandomSource): void {
+export function quantizeCodes(p: Program, src: Tensor, codes: Codes, scales: Codes, axis: number | readonly [number, number], q: BlockQuantizer, random?: RandomSource): void {
   const f: Format = formats[q.format]
   check('codes', codes, src.shape)
   check('scales', scales, scaleShape(src.shape, axis, q.blockSize))
   if (f.bits > 8) throw new UsageError(`format ${f.name} has ${f.bits} bits, block codes take at most 8`)
   if (q.bump === 'as-released') throw new UsageError('bump as-released leaves no scale that a block shares')
   checkBytes('codes', codes, f)
-  const { length, inner, block, panel, items, grain } = cut(src.shape, axis, q.blockSize)
   const words = [...quantizerChoices(q), f.bits, kindOf(f), maxCode(f), nanCode(f, q.nanCode), ...randomWords(q, random)] as const
+  if (typeof axis !== 'number') {
+    const [outer, rows, cols] = tiled(src.shape, axis), block = q.blockSize || Math.max(rows, cols, 1)
+    p.emit('quantize_codes_tiles', [codes.ptr, scales.ptr, src.ptr, rows, cols, block, ...words], outer * Math.ceil(rows / block), Math.ceil(WORTH / Math.max(1, block * cols)))
+    return
+  }
+  const { length, inner, block, panel, items, grain } = cut(src.shape, axis, q.blockSize)
   if (inner === 1) p.emit('quantize_codes_rows', [codes.ptr, scales.ptr, src.ptr, length, block, ...words], items, grain)
   else p.emit('quantize_codes_columns', [codes.ptr, scales.ptr, src.ptr, length, inner, block, panel, ...words], items, grain)
 }

@@ -3,8 +3,8 @@ import { UsageError } from '../errors.ts'
 import { NVFP4_BLOCK, nvfp4Recipes, type Nvfp4Quantizer, type Nvfp4Recipe } from '../numerics/nvfp4.ts'
 import { size, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
-import type { Codes } from './codes.ts'
-import { around, castChoices, randomWords, WORTH, type RandomSource } from './quantize.ts'
+import { scaleShape, type Codes } from './codes.ts'
+import { around, castChoices, randomWords, tiled, WORTH, type RandomSource } from './quantize.ts'
 import { sameSize } from './shapes.ts'
 
 const recipeNumber = (recipe: Nvfp4Recipe): number => nvfp4Recipes.indexOf(recipe)
@@ -22,10 +22,7 @@ export function nvfp4TensorScale(p: Program, src: Tensor, scale: Tensor, recipe:
 export interface Nvfp4Outputs { readonly values?: Tensor, readonly codes?: Codes, readonly scales?: Codes }
 
 /** Shape of the block scales: the axis, or both axes of tiles, counted in blocks of 16. */
-export function nvfp4ScaleShape(shape: readonly number[], axis: number | readonly [number, number]): number[] {
-  const axes = (typeof axis === 'number' ? [axis] : axis).map(a => { around(shape, a); return a < 0 ? a + shape.length : a })
-  return shape.map((d, i) => axes.includes(i) ? Math.ceil(d / NVFP4_BLOCK) : d)
-}
+export const nvfp4ScaleShape = (shape: readonly number[], axis: number | readonly [number, number]): number[] => scaleShape(shape, axis, NVFP4_BLOCK)
 
 /**
  * Quantize src along `axis` in blocks of 16, or in tiles of 16 x 16 over the last two axes. `tensorScale` holds S or t (nvfp4TensorScale, or a caller's own;
@@ -44,9 +41,7 @@ export function quantizeNvfp4(p: Program, src: Tensor, out: Nvfp4Outputs, axis: 
   const outputs = [out.values?.ptr ?? 0, out.codes?.ptr ?? 0, out.scales?.ptr ?? 0, src.ptr] as const
   const words = [tensorScale.ptr, recipeNumber(q.recipe), choices, ...randomWords(q, random)] as const
   if (typeof axis !== 'number') {
-    const rank = src.shape.length, [a, b] = axis.map(x => x < 0 ? x + rank : x)
-    if (a !== rank - 2 || b !== rank - 1) throw new UsageError(`tiles must lie over the last two axes, got [${axis}] for shape [${src.shape}]`)
-    const [outer, rows] = around(src.shape, axis[0]), cols = src.shape[rank - 1]!
+    const [outer, rows, cols] = tiled(src.shape, axis)
     p.emit('nvfp4_tiles', [...outputs, rows, cols, ...words], outer * Math.ceil(rows / NVFP4_BLOCK), Math.ceil(WORTH / Math.max(1, NVFP4_BLOCK * cols)))
     return
   }

@@ -37,6 +37,14 @@ export function around(shape: readonly number[], axis: number): [outer: number, 
   return [size(shape.slice(0, at)), shape[at]!, size(shape.slice(at + 1))]
 }
 
+/** [outer, rows, columns] of a shape whose tiles lie over `axes`, which must be the last two. Throws UsageError. */
+export function tiled(shape: readonly number[], axes: readonly [number, number]): [outer: number, rows: number, columns: number] {
+  const rank = shape.length, [first, second] = axes.map(a => a < 0 ? a + rank : a)
+  if (first !== rank - 2 || second !== rank - 1) throw new UsageError(`tiles must lie over the last two axes, got [${axes}] for shape [${shape}]`)
+  const [outer, rows, columns] = around(shape, first)
+  return [outer, rows, columns]
+}
+
 /** The choices of a cast, for the codec kernels. */
 export const castChoices = (policy: { readonly rounding: Rounding }): number => arithmeticBits({ exponent: 'bits', half: 'exact', zeroSign: 'preserve', nan: 'propagate' }, policy.rounding) | 8 << 11
 

@@ -156,6 +156,10 @@ export const cases: Readonly<Record<string, Case>> = {
       ['quantize_codes_columns', [s.outWords(840), s.outWords(48), src, 35, 96, 32, 64, ...words], 4],
     ]
   })),
+  'codes of tiles': s => each([...quantizers, ['e5m2', choices(STOCHASTIC)]] as const, ([name, c]) => each([s.numbers(35 * 50, -9, 9), s.specials(35 * 50)], (src): Call[] => {
+    const [bits, kind, largest] = codes(name)
+    return [['quantize_codes_tiles', [s.outWords(438), s.outWords(1), src, 35, 50, 32, ...target(name), c, bits, kind, largest, nanCode(formats[name], 'quiet'), ...seed, s.words(2, 100)], 2]]
+  })),
   casts: s => {
     const policy = castPolicies['ptx-satfinite']
     return each(['e4m3', 'e5m2fnuz', 'int8', 'bf16'] as const, name => {
@@ -364,6 +368,7 @@ export const pins: Readonly<Record<string, number>> = {
   hadamard: 0x3dc79da7,
   codes: 0xd5ccd224,
   'codes of whole blocks': 0x27288fe5,
+  'codes of tiles': 0x8cd78006,
   casts: 0x6c062a47,
   nvfp4: 0x7fb4a01c,
   activation: 0x4d8a899d,

@@ -109,6 +109,11 @@ export const operations: Record<string, Operation> = {
     quantizeCodes(p, a, codes, scales, axis, blockQuantizer('ocp', format))
     dequantize(p, codes, scales, out, axis, format, 32)
   },
+  'quantize tiles to codes'(p, out, a, _b, seed) {
+    const format = pick(formats, seed), codes = codesTensor(p.arena, [N, N]), scales = codesTensor(p.arena, scaleShape([N, N], [0, 1], 8))
+    quantizeCodes(p, a, codes, scales, [0, 1], blockQuantizer('ocp', format, { blockSize: 8 }))
+    decodeElements(p, codes, out, format)
+  },
   'cast to codes and back'(p, out, a, _b, seed) {
     const format = pick(formats, seed), codes = codesTensor(p.arena, [N, N])
     encodeElements(p, a, codes, format, pick(policies, seed))
