@@ -1,14 +1,28 @@
-// Element codes and E8M0 scales back to values: the value of a code from its bits, sixteen at a time, times its block's scale, rounded to f32 once. Codes that
-// are no numbers go one by one (codec.ts).
+// Element codes and their blocks' scales back to values: the value of a code from its bits, sixteen at a time, times its block's scale, rounded to f32 once. A scale is
+// 2^(byte - 127), or, of NVFP4, the number of an E4M3 byte times the tensor's decoding scale d, rounded to f32. Codes that are no numbers go one by one (codec.ts).
 import { power_of_two, value_of } from './bits'
 import { bytes } from './code-lanes'
 import { codeBits, decode, FNUZ, INTEGER, kind, maxCode, prepare_codes } from './codec'
 import { emin, man, NAN_WORD, prepare } from './quantizer'
 import { scratch } from './scratch'
 
-/** The float of an E8M0 byte; NaN for 255. */
-// @ts-ignore: decorator
-@inline function scale_value(byte: i32): f32 { return byte == 255 ? value_of(NAN_WORD) : power_of_two(byte - 127) }
+/** Are the scales E4M3, and d: set by prepare_scales at the start of each kernel call. */
+let isE4m3: bool = false
+let decoding: f32 = 1
+
+/** `tensor` points at the tensor's scale, d or (`inverse`) 1 / d; 0: scales are E8M0. */
+function prepare_scales(tensor: usize, inverse: i32): void {
+  isE4m3 = tensor != 0
+  if (isE4m3) decoding = inverse ? 1 / load<f32>(tensor) : load<f32>(tensor)
+}
+
+/** A block's scale. */
+function scale_value(byte: i32): f32 {
+  if (!isE4m3) return byte == 255 ? value_of(NAN_WORD) : power_of_two(byte - 127)
+  const magnitude = byte & 0x7f
+  if (magnitude == 0x7f) return value_of(NAN_WORD)
+  return (magnitude < 8 ? <f32>magnitude / 512 : value_of((magnitude + (120 << 3)) << 20)) * decoding
+}
 
 /** Unscaled values of 4 codes of a float format, none of them special, in i32 lanes. Below 2^emin: (1 + fraction) 2^emin - 2^emin. */
 // @ts-ignore: decorator
@@ -64,10 +78,11 @@ function values_row(to: usize, from: usize, n: i32, scales: usize, stride: usize
   for (let i = <usize>wide; i < <usize>n; i++) store<f32>(to + (i << 2), decode(<i32>load<u8>(from + i)) * load<f32>(scales + i * (stride << 2)))
 }
 
-/** dst[i] = value of codes[i] [rows, cols] times its block's scale: blocks of `block` along the columns' axis. Items: blocks, row by row. */
-export function dequantize_rows(dst: usize, codes: usize, scales: usize, cols: i32, block: i32, man: i32, emin: i32, bits: i32, kind: i32, maxCode: i32, begin: i32, end: i32): void {
+/** dst[i] = value of codes[i] [rows, cols] times its block's scale (prepare_scales): blocks of `block` along the columns' axis. Items: blocks, row by row. */
+export function dequantize_rows(dst: usize, codes: usize, scales: usize, tensor: usize, inverse: i32, cols: i32, block: i32, man: i32, emin: i32, bits: i32, kind: i32, maxCode: i32, begin: i32, end: i32): void {
   prepare(man, emin, 0, 1, 0)
   prepare_codes(bits, kind, maxCode, 0, 0, 0)
+  prepare_scales(tensor, inverse)
   const perRow = (cols + block - 1) / block
   let row = begin / perRow, first = (begin - row * perRow) * block
   for (let item = begin; item < end; item++) {
@@ -80,9 +95,10 @@ export function dequantize_rows(dst: usize, codes: usize, scales: usize, cols: i
 }
 
 /** The same for codes [outer, rows, cols] with blocks down the rows; scales [outer, blocks, cols]. Items: (outer, block of rows, panel of columns). */
-export function dequantize_columns(dst: usize, codes: usize, scales: usize, rows: i32, cols: i32, block: i32, panel: i32, man: i32, emin: i32, bits: i32, kind: i32, maxCode: i32, begin: i32, end: i32): void {
+export function dequantize_columns(dst: usize, codes: usize, scales: usize, tensor: usize, inverse: i32, rows: i32, cols: i32, block: i32, panel: i32, man: i32, emin: i32, bits: i32, kind: i32, maxCode: i32, begin: i32, end: i32): void {
   prepare(man, emin, 0, 1, 0)
   prepare_codes(bits, kind, maxCode, 0, 0, 0)
+  prepare_scales(tensor, inverse)
   const blocks = (rows + block - 1) / block, panels = (cols + panel - 1) / panel
   for (let item = begin; item < end; item++) {
     const slab = item / panels, outer = slab / blocks

@@ -19,12 +19,12 @@ class Cublas {}
 export const FLT_MAX = f32.MAX_VALUE
 export const INFINITY_WORD: i32 = 0x7f800000
 /** E8M0's width (8 bits) in the words of choices: scale bits are not used here, but must be a width. */
-export const NEAREST: i32 = 8 << 11
+const NEAREST: i32 = 8 << 11
 
 export let recipe: i32 = 0
 /** The tensor's scale S or t, its decoding scale d, and factors of them. */
 export let scale: f32 = 0
-export let decoding: f32 = 0
+let decoding: f32 = 0
 let sixth: f32 = 0
 let reciprocal: f32 = 0
 let stochastic: bool = false
@@ -89,7 +89,7 @@ export function scale_byte(s: f32): u8 {
 const E2M1 = memory.data<f32>([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], 16)
 /** Value of an E2M1 code. */
 // @ts-ignore: decorator
-@inline export function e2m1_value(code: i32): f32 { return load<f32>(E2M1 + (<usize>code << 2)) }
+@inline function e2m1_value(code: i32): f32 { return load<f32>(E2M1 + (<usize>code << 2)) }
 
 /** One element in full: its code and its value, each stored where wanted. `at`: element index, for outputs and random bits; `s`: its block's scale. */
 export function each(dst: usize, codes: usize, src: usize, at: i32, s: f32): void {

@@ -1,7 +1,7 @@
 // NVFP4: E2M1 elements in blocks of 16 (or tiles of 16 x 16) with E4M3 scales, under the recipes of src/numerics/nvfp4.ts. Maxima and scales of many blocks come first
 // (nvfp4-recipes.ts), then their elements (nvfp4-sweeps.ts); blocks with Inf, NaN or a scale out of range go element by element.
 import { value_of } from './bits'
-import { block_scale, CUBLAS, decoding, e2m1_value, each, FLT_MAX, INFINITY_WORD, minimum, MODELOPT, nan_counts, NEAREST, ONE_LEVEL, prepare_blocks, scale_byte, settled, start, TE, TORCHAO, write_bytes } from './nvfp4-recipes'
+import { block_scale, CUBLAS, each, FLT_MAX, INFINITY_WORD, minimum, MODELOPT, nan_counts, ONE_LEVEL, prepare_blocks, scale_byte, settled, start, TE, TORCHAO, write_bytes } from './nvfp4-recipes'
 import { quantize_blocks, quantize_lanes } from './nvfp4-sweeps'
 import { all_ordinary, FREE, ordinary_run, WIDEST, WORDS } from './quantize-lanes'
 import { block_maxima, column_maxima } from './quantize-maxima'
@@ -176,15 +176,4 @@ export function nvfp4_tensor_scale(dst: usize, partials: usize, count: i32, reci
 export function nvfp4_rescale(dst: usize, x: usize, a: usize, b: usize, recipe: i32, begin: i32, end: i32): void {
   const direct = recipe != TE && recipe != CUBLAS, da = direct ? load<f32>(a) : 1 / load<f32>(a), db = direct ? load<f32>(b) : 1 / load<f32>(b), factor = da * db
   for (let i = begin; i < end; i++) store<f32>(dst + (<usize>i << 2), load<f32>(x + (<usize>i << 2)) * factor)
-}
-
-/** dst = p (s d) of E2M1 codes [rows, cols] and E4M3 bytes, `block` columns to a scale; `tensor` points at S or t. Items: blocks, row by row. */
-export function nvfp4_dequantize_rows(dst: usize, codes: usize, scales: usize, cols: i32, tensor: usize, recipe: i32, begin: i32, end: i32): void {
-  start(recipe, tensor, NEAREST, 0, 0, 0, 0)
-  const perRow = (cols + BLOCK - 1) / BLOCK
-  for (let item = begin; item < end; item++) {
-    const row = item / perRow, first = (item - row * perRow) * BLOCK, at = <usize>(row * cols + first), n = <usize>min(BLOCK, cols - first)
-    const byte = <i32>load<u8>(scales + <usize>item) & 0x7f, s = byte == 0x7f ? f32.NaN : byte < 8 ? <f32>byte / 512 : value_of((byte + (120 << 3)) << 20)
-    for (let i: usize = 0; i < n; i++) store<f32>(dst + ((at + i) << 2), e2m1_value(load<u8>(codes + at + i)) * (s * decoding))
-  }
 }

@@ -9,7 +9,7 @@ import type { Quantizer } from '../numerics/named-quantizers.ts'
 import { bf16Even } from '../numerics/profiles.ts'
 import { codesTensor, dequantize, quantizeCodes, scaleShape, type Codes } from '../ops/codes.ts'
 import { hadamard, signVector, TE_SIGNS } from '../ops/hadamard.ts'
-import { dequantizeNvfp4, nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4 } from '../ops/nvfp4.ts'
+import { isInverse, nvfp4ScaleShape, nvfp4TensorScale, quantizeNvfp4 } from '../ops/nvfp4.ts'
 import { around, roundElements, type RandomSource } from '../ops/quantize.ts'
 import { size, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
@@ -71,7 +71,7 @@ export function emitQuantize(p: Program, x: Matrix, q: Quantizer, { axis = -1, r
     nvfp4TensorScale(p, tensorAmax === undefined ? from : arena.from([tensorAmax], 1), scale, q.recipe)
     quantizeNvfp4(p, from, { codes, scales }, axes, q, scale, source)
     return () => {
-      const s = arena.f32(scale)[0]!, tensorScale = q.recipe === 'te' || q.recipe === 'cublas' ? Math.fround(1 / s) : s
+      const s = arena.f32(scale)[0]!, tensorScale = isInverse(q.recipe) ? Math.fround(1 / s) : s
       return { shape, format, codes: bytes(p, codes), scales: bytes(p, scales), scale: { format: 'ue4m3', block }, axis: axes, tensorScale }
     }
   }
@@ -88,24 +88,18 @@ export function emitDequantize(p: Program, x: ScaledMatrix & { readonly axis?: A
   if (x.scaleLayout === '128x4' && (shape.length !== 2 || axes !== 1)) throw new UsageError(`x: scale layout 128x4 goes with a matrix in blocks along its last axis, not with shape [${shape}] along ${axes}`)
   const given = x.scaleLayout === '128x4' ? scalesOf('x', x) : x.scales
   if (given.length !== size(wanted)) throw new UsageError(`x: ${given.length} scales; shape [${shape}] with blocks of ${scale.block} along axis ${axes} has ${size(wanted)}`)
-  const last = shape.length - 1
-  const scales = typeof axes === 'number' ? given : repeatRows(given, wanted, shape[axes[0]]!, scale.block), axis = typeof axes === 'number' ? axes : last
-  if (scale.format === 'e8m0') {
-    if (tensorScale !== 1) throw new UsageError(`tensorScale is ${tensorScale}: e8m0 scales go without one`)
-    const out = emitValues(p, x, shape, axis, codes, scales)
-    return () => ({ shape, data: p.arena.f32(out).slice() })
-  }
-  const [outer, length, inner] = around(shape, axis), rows = [outer * inner, length], blocks = Math.ceil(length / (scale.block || 1))
-  const out = emitValues(p, x, rows, 1, axisLast(codes as Uint8Array, outer, length, inner), axisLast(scales, outer, blocks, inner), tensorScale)
-  return () => ({ shape, data: axisLast(p.arena.f32(out).slice(), outer, inner, length) })
+  const [axis, scales] = typeof axes === 'number' ? [axes, given] : [axes[1], repeatRows(given, wanted, shape[axes[0]]!, scale.block)]
+  if (scale.format === 'e8m0' && tensorScale !== 1) throw new UsageError(`tensorScale is ${tensorScale}: e8m0 scales go without one`)
+  const out = emitValues(p, x, shape, axis, codes, scales, tensorScale)
+  return () => ({ shape, data: p.arena.f32(out).slice() })
 }
 
-/** Emit the values of codes with plain scales along `axis` (of E4M3 scales: the last). Throws UsageError. */
+/** Emit the values of codes with plain scales along `axis`. Throws UsageError. */
 export function emitValues(p: Program, { format, scale }: ScaledMatrix, shape: readonly number[], axis: number, codes: Uint8Array | Uint16Array | Uint32Array, scales: Uint8Array, tensorScale = 1): Tensor {
   const out = p.arena.tensor(...shape), c = writeCodes(p, codes, shape), s = writeCodes(p, scales, scaleShape(shape, axis, scale.block))
-  if (scale.format === 'e8m0') { dequantize(p, c, s, out, axis, format, scale.block); return out }
-  if (format !== 'e2m1' || scale.block !== NVFP4_BLOCK) throw new UsageError(`ue4m3 scales go with e2m1 in blocks of ${NVFP4_BLOCK}, not with ${format} in blocks of ${scale.block}`)
-  dequantizeNvfp4(p, c, s, p.arena.from([tensorScale], 1), out, 'torchao') // of all recipes the one whose scale is the decoding scale
+  const nvfp4 = scale.format === 'ue4m3'
+  if (nvfp4 && (format !== 'e2m1' || scale.block !== NVFP4_BLOCK)) throw new UsageError(`ue4m3 scales go with e2m1 in blocks of ${NVFP4_BLOCK}, not with ${format} in blocks of ${scale.block}`)
+  dequantize(p, c, s, out, axis, format, scale.block, nvfp4 ? { scale: p.arena.from([tensorScale], 1), inverse: false } : undefined)
   return out
 }
 
@@ -146,15 +140,6 @@ function emitTransform(p: Program, x: Tensor, axes: Axes, { signs, round }: Tran
   if (round !== undefined && round !== 'bf16') throw new UsageError(`hadamard: round is ${JSON.stringify(round)}, must be bf16 or left out`)
   if (round) roundElements(p, x, x, bf16Even)
   return x
-}
-
-/** [outer, length, inner] -> [outer, inner, length]. Bits, not numbers. */
-function axisLast<T extends Uint8Array | Float32Array>(from: T, outer: number, length: number, inner: number): T {
-  if (inner === 1 || length === 1) return from
-  const to = new (from.constructor as new (n: number) => T)(from.length)
-  const [source, target] = from instanceof Float32Array ? [new Uint32Array(from.buffer, from.byteOffset, from.length), new Uint32Array(to.buffer)] : [from as Uint8Array, to as Uint8Array]
-  for (let o = 0; o < outer; o++) for (let i = 0; i < inner; i++) for (let l = 0, at = (o * inner + i) * length, f = o * length * inner + i; l < length; l++, f += inner) target[at + l] = source[f]!
-  return to
 }
 
 /** One scale per tile -> one per block of each row: [..., bands, n] -> [..., rows, n]. */

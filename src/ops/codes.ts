@@ -73,8 +73,11 @@ export function quantizeCodes(p: Program, src: Tensor, codes: Codes, scales: Cod
   else p.emit('quantize_codes_columns', [codes.ptr, scales.ptr, src.ptr, length, inner, block, panel, ...words], items, grain)
 }
 
-/** dst = value of each code times its block's scale, rounded to f32 once; NaN where either is NaN. Throws UsageError for a wrong shape, axis or format. */
-export function dequantize(p: Program, codes: Codes, scales: Codes, dst: Tensor, axis: number, format: FormatName, blockSize: number): void {
+/**
+ * dst = value of each code times its block's scale, rounded to f32 once; NaN where either is NaN. Scales are E8M0 bytes or, with `tensor`, E4M3 bytes times the tensor's
+ * decoding scale, tensor.scale or (`inverse`) its reciprocal. Throws UsageError for a wrong shape, axis or format.
+ */
+export function dequantize(p: Program, codes: Codes, scales: Codes, dst: Tensor, axis: number, format: FormatName, blockSize: number, tensor?: { readonly scale: Tensor, readonly inverse: boolean }): void {
   const f: Format = formats[format], { man, emin } = grid(f)
   check('dst', dst, codes.shape)
   check('scales', scales, scaleShape(codes.shape, axis, blockSize))
@@ -82,8 +85,9 @@ export function dequantize(p: Program, codes: Codes, scales: Codes, dst: Tensor,
   checkBytes('codes', codes, f)
   const { length, inner, block, panel, items, grain } = cut(codes.shape, axis, blockSize)
   const words = [man, emin, f.bits, kindOf(f), maxCode(f)] as const
-  if (inner === 1) p.emit('dequantize_rows', [dst.ptr, codes.ptr, scales.ptr, length, block, ...words], items, grain)
-  else p.emit('dequantize_columns', [dst.ptr, codes.ptr, scales.ptr, length, inner, block, panel, ...words], items, grain)
+  const from = [dst.ptr, codes.ptr, scales.ptr, tensor?.scale.ptr ?? 0, tensor?.inverse ? 1 : 0] as const
+  if (inner === 1) p.emit('dequantize_rows', [...from, length, block, ...words], items, grain)
+  else p.emit('dequantize_columns', [...from, length, inner, block, panel, ...words], items, grain)
 }
 
 /** codes = each element of src by itself under a cast policy (not stochastic). Throws UsageError. */

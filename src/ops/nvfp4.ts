@@ -3,11 +3,13 @@ import { UsageError } from '../errors.ts'
 import { NVFP4_BLOCK, nvfp4Recipes, type Nvfp4Quantizer, type Nvfp4Recipe } from '../numerics/nvfp4.ts'
 import { size, type Tensor } from '../runtime/memory.ts'
 import type { Program } from '../runtime/program.ts'
-import { scaleShape, type Codes } from './codes.ts'
+import { dequantize, scaleShape, type Codes } from './codes.ts'
 import { around, castChoices, randomWords, tiled, WORTH, type RandomSource } from './quantize.ts'
 import { sameSize } from './shapes.ts'
 
 const recipeNumber = (recipe: Nvfp4Recipe): number => nvfp4Recipes.indexOf(recipe)
+/** Is the tensor's scale the reciprocal of its decoding scale? */
+export const isInverse = (recipe: Nvfp4Recipe): boolean => recipe === 'te' || recipe === 'cublas'
 
 /** Emit scale[0] = the tensor's scale (S or t of the recipe) from src. Takes a buffer of the program for partial maxima. */
 export function nvfp4TensorScale(p: Program, src: Tensor, scale: Tensor, recipe: Nvfp4Recipe): void {
@@ -54,12 +56,9 @@ export function quantizeNvfp4(p: Program, src: Tensor, out: Nvfp4Outputs, axis: 
   p.emit('nvfp4_columns', [...outputs, length, inner, panel, ...words], outer * blocks * Math.ceil(inner / panel), Math.max(1, Math.ceil(WORTH / (NVFP4_BLOCK * Math.min(panel, inner)))))
 }
 
-/** dst = values of codes [..., n] under their E4M3 bytes [..., ceil(n / 16)] along the last axis and the tensor's scale. Throws UsageError. */
-export function dequantizeNvfp4(p: Program, codes: Codes, scales: Codes, tensorScale: Tensor, dst: Tensor, recipe: Nvfp4Recipe): void {
-  const want = nvfp4ScaleShape(codes.shape, -1), cols = codes.shape.at(-1)!
-  if (dst.shape.join() !== codes.shape.join()) throw new UsageError(`dst has shape [${dst.shape}], must have codes' [${codes.shape}]`)
-  if (scales.shape.join() !== want.join()) throw new UsageError(`scales has shape [${scales.shape}], must have [${want}]`)
-  p.emit('nvfp4_dequantize_rows', [dst.ptr, codes.ptr, scales.ptr, cols, tensorScale.ptr, recipeNumber(recipe)], size(want), WORTH / NVFP4_BLOCK)
+/** dst = values of codes under their E4M3 bytes, one per block of 16 along `axis`, and the tensor's scale. Throws UsageError. */
+export function dequantizeNvfp4(p: Program, codes: Codes, scales: Codes, tensorScale: Tensor, dst: Tensor, recipe: Nvfp4Recipe, axis = -1): void {
+  dequantize(p, codes, scales, dst, axis, 'e2m1', NVFP4_BLOCK, { scale: tensorScale, inverse: isInverse(recipe) })
 }
 
 /** dst = sums of a product over codes and block scales, times both tensors' decoding scales. dst may be the sums. Throws UsageError for another size. */

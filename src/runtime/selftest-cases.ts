@@ -142,9 +142,9 @@ export const cases: Readonly<Record<string, Case>> = {
       const [rowCodes, rowScales, columnCodes, columnScales] = [s.outWords(54), s.outWords(3), s.outWords(184), s.outWords(11)]
       return [
         ['quantize_codes_rows', [rowCodes, rowScales, s.specials(3 * 71), 71, 32, ...target(name), c, bits, kind, largest, nan, ...seed, step], 9],
-        ['dequantize_rows', [s.out(3 * 71), rowCodes, rowScales, 71, 32, man, emin, bits, kind, largest], 9],
+        ['dequantize_rows', [s.out(3 * 71), rowCodes, rowScales, 0, 0, 71, 32, man, emin, bits, kind, largest], 9],
         ['quantize_codes_columns', [columnCodes, columnScales, s.numbers(35 * 21, -9, 9), 35, 21, 32, 64, ...target(name), c, bits, kind, largest, nan, ...seed, step], 2],
-        ['dequantize_columns', [s.out(35 * 21), columnCodes, columnScales, 35, 21, 32, 64, man, emin, bits, kind, largest], 2],
+        ['dequantize_columns', [s.out(35 * 21), columnCodes, columnScales, 0, 0, 35, 21, 32, 64, man, emin, bits, kind, largest], 2],
       ]
     })
   },
@@ -179,7 +179,7 @@ export const cases: Readonly<Record<string, Case>> = {
     return [
       ['nvfp4_amax', [partials, x, n, recipe], 1], ['nvfp4_tensor_scale', [scale, partials, 1, recipe], 1],
       ['nvfp4_rows', [...rows, x, 48, ...words], 105], ['nvfp4_rows', [s.out(n), 0, 0, x, 48, ...words], 105],
-      ['nvfp4_dequantize_rows', [s.out(n), rows[1], rows[2], 48, scale, recipe], 105],
+      ['dequantize_rows', [s.out(n), rows[1], rows[2], scale, recipe === 0 || recipe === 4 ? 1 : 0, 48, 16, 1, 0, 4, 0, 7], 105],
       ['nvfp4_columns', [...outputs(), x, 35, 48, 64, ...words], 3], ['nvfp4_columns', [s.out(n), 0, 0, s.specials(n), 35, 48, 64, ...words], 3],
       ['nvfp4_tiles', [...outputs(), x, 35, 48, ...words], 3], ['nvfp4_rows', [s.out(n), 0, 0, x, 48, scale, recipe, choices(STOCHASTIC), ...seed, step], 105],
       ['nvfp4_rows', [...outputs(), s.specials(n), 48, ...words], 105], ['nvfp4_columns', [...outputs(), s.specials(n), 35, 41, 64, ...words], 3],

@@ -20,12 +20,13 @@ describe.each(Object.keys(nvfp4Profiles) as Nvfp4ProfileName[])('%s', name => {
       const kind = pick(random, ...kinds), x = new Float32Array(hardWords(size(shape), kind, random).buffer), given = random() % 3 === 0
       const label = `round ${round}, ${kind} data [${shape}] axis ${axis}, ${JSON.stringify(q)}`
       const mark = ex.arena.mark(), p = new Program(ex.arena)
-      const src = ex.arena.tensor(...shape), values = random() % 3 ? ex.arena.tensor(...shape) : src, codes = codesTensor(ex.arena, shape), scales = codesTensor(ex.arena, nvfp4ScaleShape(shape, axis)), scale = ex.arena.tensor(1)
+      const src = ex.arena.tensor(...shape), values = random() % 3 ? ex.arena.tensor(...shape) : src, back = ex.arena.tensor(...shape), codes = codesTensor(ex.arena, shape), scales = codesTensor(ex.arena, nvfp4ScaleShape(shape, axis)), scale = ex.arena.tensor(1)
       ex.arena.u32(src).set(new Uint32Array(x.buffer))
       if (given) ex.arena.f32(scale)[0] = Math.fround(2 ** (random() % 40 - 20) * (1 + random() / 2 ** 32))
       else nvfp4TensorScale(p, src, scale, q.recipe)
       const s = given ? ex.arena.f32(scale)[0]! : undefined
       quantizeNvfp4(p, src, { values, codes, scales }, axis, q, scale, { seed, stream, stepPtr })
+      if (typeof axis === 'number') dequantizeNvfp4(p, codes, scales, scale, back, q.recipe, axis)
       execute(p, 1)
       const want = oracle(x, shape, axis, q, s, q.rounding === 'stochastic' ? randomBits(q.randomBits) : undefined)
       expect(ex.arena.f32(scale)[0], label).toBe(want.tensorScale)
@@ -34,6 +35,8 @@ describe.each(Object.keys(nvfp4Profiles) as Nvfp4ProfileName[])('%s', name => {
       if (wrong >= 0) expect.fail(`${label}: code [${wrong}] is ${got[wrong]}, want ${want.codes[wrong]}, from ${x[wrong]}`)
       const off = difference(ex.arena.f32(values), want.values, x)
       if (off) expect.fail(`${label}: ${off}`)
+      const wrongBack = typeof axis === 'number' && difference(ex.arena.f32(back), want.values, x)
+      if (wrongBack) expect.fail(`${label}: dequantized, ${wrongBack}`)
       ex.arena.release(mark)
     }
   })
