@@ -16,13 +16,15 @@ function prepare_scales(tensor: usize, inverse: i32): void {
   if (isE4m3) decoding = inverse ? 1 / load<f32>(tensor) : load<f32>(tensor)
 }
 
-/** A block's scale. */
-function scale_value(byte: i32): f32 {
-  if (!isE4m3) return byte == 255 ? value_of(NAN_WORD) : power_of_two(byte - 127)
+/** The scale of an E4M3 byte, whose sign is ignored. */
+function e4m3_scale(byte: i32): f32 {
   const magnitude = byte & 0x7f
-  if (magnitude == 0x7f) return value_of(NAN_WORD)
-  return (magnitude < 8 ? <f32>magnitude / 512 : value_of((magnitude + (120 << 3)) << 20)) * decoding
+  return (magnitude == 0x7f ? value_of(NAN_WORD) : magnitude < 8 ? <f32>magnitude / 512 : value_of((magnitude + (120 << 3)) << 20)) * decoding
 }
+
+/** A block's scale. */
+// @ts-ignore: decorator
+@inline function scale_value(byte: i32): f32 { return isE4m3 ? e4m3_scale(byte) : byte == 255 ? value_of(NAN_WORD) : power_of_two(byte - 127) }
 
 /** Unscaled values of 4 codes of a float format, none of them special, in i32 lanes. Below 2^emin: (1 + fraction) 2^emin - 2^emin. */
 // @ts-ignore: decorator
