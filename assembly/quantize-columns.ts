@@ -1,7 +1,7 @@
 // Fake-quantize along an axis that is not the last: [outer, rows, cols], blocks down the rows. Each lane is a column with a block of its own, so no
-// maximum crosses lanes. A panel of columns is swept row by row, twice, so that memory is read in runs.
+// maximum crosses lanes. A panel of columns is swept row by row, twice, so that memory is read in runs; best is a panel of whole rows.
 import { scratch } from './scratch'
-import { all_ordinary, FREE, ordinary_run, prepare_words, quantize_ordinary, WORDS } from './quantize-lanes'
+import { all_ordinary, FREE, LARGE, ordinary_run, prepare_words, quantize_ordinary, WORDS } from './quantize-lanes'
 import { column_maxima } from './quantize-maxima'
 import { how_of_mode } from './quantize-vector'
 import { fake_quantize_element, is_flushed, prepare, scale_byte } from './quantizer'
@@ -31,10 +31,10 @@ function quantize_narrow(to: usize, from: usize, n: i32, rowBytes: usize, count:
 }
 
 /** One block of every column of a panel: n rows, w columns. */
-function quantize_panel(to: usize, from: usize, n: i32, rowBytes: usize, w: i32): void {
+function quantize_panel(to: usize, from: usize, n: i32, rowBytes: usize, w: i32, inOrder: bool): void {
   const maxima = scratch, words = scratch + WORDS
   const how = how_of_mode()
-  column_maxima(maxima, from, n, rowBytes, w)
+  column_maxima(maxima, from, n, rowBytes, w, inOrder)
   prepare_words(maxima, words, w)
   // Runs of ordinary groups of eight columns; the other groups one column at a time.
   let c = 0
@@ -58,10 +58,11 @@ function quantize_panel(to: usize, from: usize, n: i32, rowBytes: usize, w: i32)
 export function fake_quantize_columns(dst: usize, src: usize, rows: i32, cols: i32, block: i32, panel: i32, man: i32, emin: i32, emax: i32, max: f32, choices: i32, begin: i32, end: i32): void {
   prepare(man, emin, emax, max, choices)
   const blocks = (rows + block - 1) / block, panels = (cols + panel - 1) / panel, rowBytes = <usize>cols << 2
+  const inOrder = panel >= cols && <usize>(end - begin) * block * rowBytes >= LARGE
   for (let item = begin; item < end; item++) {
     const slab = item / panels, outer = slab / blocks
     const column = (item - slab * panels) * panel, row = (slab - outer * blocks) * block
     const offset = <usize>(outer * rows + row) * rowBytes + (<usize>column << 2)
-    quantize_panel(dst + offset, src + offset, min(block, rows - row), rowBytes, min(panel, cols - column))
+    quantize_panel(dst + offset, src + offset, min(block, rows - row), rowBytes, min(panel, cols - column), inOrder)
   }
 }

@@ -6,6 +6,8 @@ import { zero_sign_of, ZERO_POSITIVE, ZERO_PRESERVE, ZERO_TORCH } from './quanti
 import { ADD_HALF_EVEN, AddHalfAway, AddHalfEven, AWAY, DOWN, Down, EVEN, exponent_mask, last_bit, magnitude_mask, misreads, Positive, Preserve, quantize_eight, quantize_vector, step_word, tiny_words, to_half, Torch, ZERO, Zero } from './quantize-vector'
 import { lowest_words, man, mode, ordinary_lanes, toLimit } from './quantizer'
 
+/** Bytes from which on what a call reads is taken to come from memory. */
+export const LARGE: usize = 16 << 20
 /** Most columns at a time. */
 export const WIDEST: i32 = 1024
 /** Scratch: a row of maxima; at WORDS, four rows of words; from FREE on for the kernels themselves. */
@@ -74,17 +76,18 @@ export function ordinary_run(words: usize, w: i32, group: i32): i32 {
 // @ts-ignore: decorator
 @inline function sweep<How, Sign>(to: usize, from: usize, n: i32, rowBytes: usize, count: i32, words: usize): void {
   const exponent = exponent_mask(), magnitude = magnitude_mask(), one = last_bit()
-  const step = i32x4.splat(step_word()), shift = i32x4.splat(man << 23), toHalf = i32x4.splat(to_half())
+  const step = i32x4.splat(step_word()), shift = i32x4.splat(man << 23), toHalf = i32x4.splat(to_half()), limit = i32x4.splat(toLimit)
   for (let r = 0; r < n; r++) {
     for (let c: usize = 0, stop = <usize>count << 2; c < stop; c += 32) {
       if (idof<How>() == idof<Zero>() && idof<Sign>() == idof<Torch>() && misreads(v128.load(from + c), v128.load(from + c, 16))) {
         quantize_eight(to + c, from + c, words + c, 4)
         continue
       }
+      // Largest magnitudes are added up, not loaded, where that fits beside the other additions: words share the first-level cache with elements from memory.
       const w = words + c
       const low0 = v128.load(w), low1 = v128.load(w, 16)
-      const y0 = quantize_vector<How, Sign>(v128.load(from + c), low0, v128.load(w, LIMIT), i32x4.add(low0, toHalf), v128.load(w, TINY_WORD), step, shift, exponent, magnitude, one)
-      const y1 = quantize_vector<How, Sign>(v128.load(from + c, 16), low1, v128.load(w, LIMIT + 16), i32x4.add(low1, toHalf), v128.load(w, TINY_WORD + 16), step, shift, exponent, magnitude, one)
+      const y0 = quantize_vector<How, Sign>(v128.load(from + c), low0, idof<Sign>() == idof<Torch>() ? v128.load(w, LIMIT) : i32x4.add(low0, limit), i32x4.add(low0, toHalf), v128.load(w, TINY_WORD), step, shift, exponent, magnitude, one)
+      const y1 = quantize_vector<How, Sign>(v128.load(from + c, 16), low1, idof<Sign>() == idof<Torch>() ? v128.load(w, LIMIT + 16) : i32x4.add(low1, limit), i32x4.add(low1, toHalf), v128.load(w, TINY_WORD + 16), step, shift, exponent, magnitude, one)
       v128.store(to + c, y0)
       v128.store(to + c, y1, 16)
     }

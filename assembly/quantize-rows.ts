@@ -1,6 +1,6 @@
 // Fake-quantize along the last axis: maxima and scales of many blocks first, then, out of the first-level cache, all their elements.
 import { quantize_blocks, quantize_part } from './quantize-blocks'
-import { ordinary_run, prepare_words, WORDS } from './quantize-lanes'
+import { LARGE, ordinary_run, prepare_words, WORDS } from './quantize-lanes'
 import { block_maxima } from './quantize-maxima'
 import { amax_word } from './quantize-vector'
 import { prepare } from './quantizer'
@@ -10,7 +10,6 @@ import { scratch } from './scratch'
 const TOGETHER: i32 = 2048
 /** The same in calls of LARGE bytes and more. A turn's loads from memory go on beside the stores of the turn before only as far as the processor looks ahead: turns are short. */
 const TOGETHER_LARGE: i32 = 768
-const LARGE: usize = 16 << 20
 
 /**
  * dst = src [rows, cols] quantized and dequantized in blocks of `block` along the columns' axis (a row's last block may be shorter). In place is allowed.

@@ -69,6 +69,8 @@ function checkQuantizer(q: BlockQuantizer): void {
   if (q.bump !== 'none' && q.scaleRule !== 'floor') throw new UsageError(`bump ${q.bump} goes with scaleRule floor, got ${q.scaleRule}`)
 }
 
+/** Bytes read and written from which on a tensor is taken to come from memory; and the widest panel (assembly/quantize-lanes.ts). */
+const LARGE = 32 << 20, WIDEST = 1024
 /** Words of scratch that the as-released bump may fill with positions. */
 const POSITIONS = 1 << 20
 
@@ -101,7 +103,8 @@ export function fakeQuantize(p: Program, src: Tensor, dst: Tensor, axis: number 
     return
   }
   // Wide panels make long sweeps; narrow ones where there would be too few to share out, or too many positions to keep.
-  let panel = outer * blocks >= 16 ? 512 : 64
+  // Whole rows of tensors that no cache holds: memory in one order throughout is read and written faster than in any other.
+  let panel = outer * blocks < 16 ? 64 : !released && cost.bytes >= LARGE && inner <= WIDEST ? inner : 512
   if (released) while (panel * Math.min(block, length) > POSITIONS) panel /= 2
   if (panel < 1) throw new UsageError(`bump as-released takes blocks of at most ${POSITIONS}, got ${block}`)
   const panels = Math.ceil(inner / panel), wide = Math.min(panel, inner)
