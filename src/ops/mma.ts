@@ -92,7 +92,8 @@ export function freeOperand(p: Program, { plain, packed }: MmaOperand): void {
 
 /**
  * Emit d = chain of the unit's steps `from`..`to` (default all) from c. c and d are [M, N], one u32 word per accumulator (FP16 in the low half); c may be d;
- * without c the chain starts from +0. The algorithms are those of arXiv 2511.10909, numbered in src/numerics/mma.ts. Throws UsageError when the operands disagree in K.
+ * without c the chain starts from +0. The algorithms are those of arXiv 2511.10909, numbered in src/numerics/mma.ts. Throws UsageError when the operands disagree in K, or in
+ * `plain` (decodeOperand) where that matters.
  */
 export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand, d: Tensor, options: { c?: Tensor, from?: number, to?: number } = {}): void {
   const { model } = config
@@ -110,9 +111,11 @@ export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand,
     }
     return
   }
+  if (!a.plain || !b.plain) throw new UsageError('mma: one operand is decoded for the straightforward kernel, the other is not')
+  const both = [a.plain, b.plain]
   const bytesPerCode = model.algorithm === 'gst-fdpa' ? 1 : 4
-  const [x, y] = [a, b].map(o => o.plain!.data.ptr + from * L * bytesPerCode) as [number, number]
-  const [fx, fy] = [a, b].map(o => o.plain!.flags.ptr + from) as [number, number]
+  const [x, y] = both.map(o => o.data.ptr + from * L * bytesPerCode) as [number, number]
+  const [fx, fy] = both.map(o => o.flags.ptr + from) as [number, number]
   const rounding = roundings.indexOf(model.rounding)
   const grain = grainOf(N * steps * L)
   switch (model.algorithm) {
@@ -120,7 +123,7 @@ export function mma(p: Program, config: MmaConfig, a: MmaOperand, b: MmaOperand,
       p.emit('mma_fdpa', [d.ptr, c?.ptr ?? 0, x, fx, y, fy, N, steps, L, stride, a.steps, point, model.fraction, model.floor, rounding], M, grain)
       break
     case 'gst-fdpa': {
-      const [sx, sy] = [a, b].map(o => o.plain!.scales!.ptr + from * L / 4) as [number, number]
+      const [sx, sy] = both.map(o => o.scales!.ptr + from * L / 4) as [number, number]
       p.emit('mma_gst_fdpa', [d.ptr, c?.ptr ?? 0, x, sx, fx, y, sy, fy, N, steps, stride, a.steps, model.fraction, model.floor], M, grain)
       break
     }

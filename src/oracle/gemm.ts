@@ -1,6 +1,5 @@
-// The definitions of matrix products that are one sum over k: strict f32, with fused multiply-adds, and in f64. Strict f32 is the naive triple loop. Each output is one sequential sum over k, starting from +0 (or from the
-// present value of c): the product is rounded to f32, then the sum is rounded to f32.
-
+// The definitions of matrix products that are one sequential sum over k, from +0 or from a given value: strict f32, the naive triple loop (the product is rounded to f32,
+// then the sum); with fused multiply-adds; and in f64, rounded to f32 once.
 import { exactDot } from './exact.ts'
 
 export interface OracleOperand {

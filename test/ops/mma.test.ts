@@ -38,5 +38,6 @@ describe('mma', () => {
     const operand = (K: number) => decodeOperand(p, config, 'a', { ptr: 0, rows: 1, K, scales: 0 })
     expect(() => mma(p, config, operand(64), operand(32), ex.arena.tensor(1, 1))).toThrow(UsageError)
     expect(() => decodeOperand(p, config, 'b', { ptr: 0, rows: 1, K: 64 })).toThrow(/operand B needs scales/)
+    expect(() => mma(p, config, operand(64), decodeOperand(p, config, 'b', { ptr: 0, rows: 1, K: 64, scales: 0 }, true), ex.arena.tensor(1, 1))).toThrow(/one operand is decoded for the straightforward kernel/)
   })
 })
