@@ -24,6 +24,8 @@ const BEFORE = 9, AFTER = 8
 const LIMIT_MS = 100
 /** Where the first code was replaced before it could be timed, no tile leaves its first rate: then this long without a gain is the end. */
 const STILL_MS = 10, GAIN = 1.3
+/** A sample so many times slower than one before it was interrupted. */
+const INTERRUPTED = 20
 
 /** A bare instance for one module's tiles. */
 function bare(module: WebAssembly.Module, arena: Arena): TileExports {
@@ -55,8 +57,7 @@ function fastestTile(module: TileExports, prompt: boolean): number {
   const tiles: { flop: number, rates: number[], best: number }[] = []
   for (let i = 0, shape; (shape = module.gemm_tile_shape(i)); i++) tiles.push({ flop: 2 * (shape >> 8) * (shape & 255) * KC, rates: [], best: 0 })
   if (prompt) for (let i = 0; i < 2 * tiles.length; i++) module.gemm_tile_time(i % tiles.length, KC, 2)
-  const start = performance.now()
-  let now = start, gained = start
+  let start = performance.now(), now = start, gained = start
   for (let after = 0; after < AFTER && now - start < LIMIT_MS && now - gained < STILL_MS;) {
     for (const [index, tile] of tiles.entries()) {
       const repeats = Math.ceil(SAMPLE / tile.flop)
@@ -65,6 +66,11 @@ function fastestTile(module: TileExports, prompt: boolean): number {
       now = performance.now()
       if (now <= begin) return 0
       const rate = tile.flop * repeats / (now - begin)
+      if (rate < tile.best / INTERRUPTED) {
+        start += now - begin
+        gained += now - begin
+        continue
+      }
       if (rate > GAIN * tile.best) gained = now
       tile.best = Math.max(tile.best, rate)
       if (tile.rates.length < BEFORE) tile.rates.push(rate)
