@@ -1,6 +1,6 @@
 // Fake-quantization f32 to f32 (quantize and dequantize in one pass), E4M3 in blocks of 32: along rows and down columns, in the cache and out of it; and
 // elementwise rounding to bf16. A limit is the copy of as many f32. Out of the cache the columns' order of access (32 rows of a panel, then the next panel)
-// has a limit of its own, beside which that figure is put: a copy in that order.
+// has a limit of its own, beside which that figure is put: a copy in that order. Rows of up to 1024 columns are one panel, and need not pay it.
 import { bf16Even, blockQuantizer } from '../dist/numerics/profiles.js'
 import { fakeQuantize, roundElements } from '../dist/ops/quantize.js'
 import { Program } from '../dist/runtime/program.js'
@@ -55,7 +55,8 @@ export async function benches({ inline, pool, threads, wanted }) {
   await add(`floor-even/columns/${rows}x${cols}`, large, 'copy-memory', (p, x, y) => fakeQuantize(p, x, y, 0, quantizers[0][1]), { task: order, beside: order, besides: 'a copy in that order' })
   const copy = { name: order, unit: 'Gel/s', work: rows * cols, bytes: 4, limit: 'copy-memory', task: order }
   if (wanted(copy)) {
-    const { copy_panels, memory } = instantiate(await compile(copyPanels), 1 + rows * cols / 2 ** 17)
+    await add('floor-even/columns/32768x1024', [32768, 1024], 'copy-memory', (p, x, y) => fakeQuantize(p, x, y, 0, quantizers[0][1]))
+  const { copy_panels, memory } = instantiate(await compile(copyPanels), 1 + rows * cols / 2 ** 17)
     new Uint8Array(memory.buffer).fill(1)
     figures.push({ ...copy, run: () => copy_panels(rows * cols * 4, 0, rows, cols) })
   }
