@@ -8,7 +8,7 @@ import { AWAY, Away, EVEN, Even, None, round, rounded, step } from './bf16'
 import { bytes, KC, PANEL, strip } from './gemm-driver'
 import { fits, high, low, measure, width } from './gemm-exact'
 import { Tile } from './gemm-tiles'
-import { loadPart, storePart } from './lanes'
+import { loadSome, storeSome } from './lanes'
 import { scratch } from './scratch'
 
 /** Rows of A that stay in the second-level cache; a multiple of every tile's rows. */
@@ -111,7 +111,7 @@ function rectangle(
 function prepareBias(bias: usize, count: i32, rounding: i32): bool {
   let tame = true
   if (bias) for (let i = 0; i < count; i += 4) {
-    const at = bias + bytes(i, 1), x = round(count - i >= 4 ? v128.load(at) : loadPart(at, count - i), rounding)
+    const at = bias + bytes(i, 1), x = round(loadSome(at, count - i), rounding)
     tame = tame && v128.all_true<i32>(f32x4.lt(f32x4.abs(x), f32x4.splat(TAME)))
     v128.store(scratch + bytes(i, 1), x)
   }
@@ -157,9 +157,8 @@ function finishBiased<R>(c: usize, cRow: usize, rows: i32, count: i32): void {
 function finishAny<R>(c: usize, cRow: usize, rows: i32, first: i32, count: i32, biased: bool): void {
   for (; rows; rows--, c += cRow) for (let i = first; i < count; i += 4) {
     const left = count - i, at = c + bytes(i, 1)
-    let x = rounded<R>(left >= 4 ? v128.load(at) : loadPart(at, left))
+    let x = rounded<R>(loadSome(at, left))
     if (biased) x = rounded<R>(f32x4.add(x, v128.load(scratch + bytes(i, 1))))
-    if (left >= 4) v128.store(at, x)
-    else storePart(at, x, left)
+    storeSome(at, x, left)
   }
 }

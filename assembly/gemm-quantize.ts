@@ -2,7 +2,7 @@
 // or columns of the source), then rounded to bf16, quantized and stored where the register tile will read it. Every lane is a column there: no maximum crosses lanes.
 //
 // The sign of a zero is not kept: every sum of the product starts from +0, so that +0 or -0 added to it is the same.
-import { AWAY, Away, EVEN, Even, NONE, None, round, roundOne, step } from './bf16'
+import { AWAY, Away, EVEN, Even, None, round, roundOne, step } from './bf16'
 import { bytes } from './gemm-driver'
 import { bits, largest, read, smallest } from './gemm-exact'
 import { pack } from './gemm-pack'
