@@ -1,6 +1,6 @@
-// Largest magnitudes, as words: down columns and of blocks on end. Down columns every lane is a column and no maximum crosses lanes; rows pass four at a time, so that a column's maximum is read and written
-// once for four elements. (An engine makes one operation of 256 bits of two whose results are stored side by side: hence eight columns at a time, and words
-// kept in memory between loops.)
+// Largest magnitudes, as words: down columns and of blocks on end. Down columns every lane is a column and no maximum crosses lanes; rows pass four at a time, so
+// that a column's maximum is read and written once for four elements. (An engine makes one operation of 256 bits of two whose results are stored side by side:
+// hence eight columns at a time, and words kept in memory between loops.)
 import { WIDEST } from './quantize-lanes'
 import { is_element } from './quantize-modes'
 import { magnitude_mask } from './quantize-vector'
