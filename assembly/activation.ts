@@ -6,7 +6,7 @@
 // What would surprise: relu and relu6 round neither their input nor the incoming gradient before the mask, only the result.
 // A backward chain may be unrounded (None) over a rounded forward one: it then uses the forward's rounded intermediates, and x unrounded.
 import { AWAY, Away, EVEN, Even, NONE, None, rounded, step } from './bf16'
-import { loadSome, storeSome } from './lanes'
+import { at, loadSome, storeSome } from './lanes'
 import { bell, density, exp, tail, tailArgument, tanh as tanhOf } from './math'
 
 // Functions and roundings are types here (bf16.ts says why): `kind` and `rounding` numbers choose among functions compiled for each.
@@ -32,18 +32,14 @@ class Tanh {}
 /** gelu by the first-order form x sigmoid(1.703125 x). */
 class GeluFirstOrder {}
 
-// @ts-ignore: decorator
-@inline
-function at(table: usize, i: usize): v128 { return v128.load(table + (i << 4)) }
-
 const C = memory.data<f32>([
-  0, 0, 0, 0, // 0
-  1, 1, 1, 1, // 1
-  6, 6, 6, 6, // 2
-  1.59375, 1.59375, 1.59375, 1.59375, // 3: 2 sqrt(2/pi) in bf16
-  0.044677734375, 0.044677734375, 0.044677734375, 0.044677734375, // 4: 0.044715 in bf16
-  0.2138671875, 0.2138671875, 0.2138671875, 0.2138671875, // 5: derivative's coefficient 3 * 0.044715 * 2 sqrt(2/pi) in bf16
-  1.703125, 1.703125, 1.703125, 1.703125, // 6: 1.702 in bf16
+  0, // 0
+  1, // 1
+  6, // 2
+  1.59375, // 3: 2 sqrt(2/pi) in bf16
+  0.044677734375, // 4: 0.044715 in bf16
+  0.2138671875, // 5: derivative's coefficient 3 * 0.044715 * 2 sqrt(2/pi) in bf16
+  1.703125, // 6: 1.702 in bf16
 ])
 
 /** Q(1 / Q(Q(exp -x) + 1)) for rounded x. */

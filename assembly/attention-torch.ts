@@ -3,39 +3,35 @@
 // in partial j mod 8, then halves are added. Slow, because the fused multiply-adds are emulated. Twins: src/oracle/attention.ts.
 import { sumLanes } from './attention'
 import { fma } from './fma'
-import { first } from './lanes'
+import { at, first } from './lanes'
 
 const C = memory.data<f32>([
-  1.44269504088896341, 1.44269504088896341, 1.44269504088896341, 1.44269504088896341, // 0: log2 e
-  0.5, 0.5, 0.5, 0.5, // 1
-  -0.693147180559945309, -0.693147180559945309, -0.693147180559945309, -0.693147180559945309, // 2: -ln 2
-  0.00828929059, 0.00828929059, 0.00828929059, 0.00828929059, // 3..8: exp r, from the highest power
-  0.0418978221, 0.0418978221, 0.0418978221, 0.0418978221,
-  0.166676521, 0.166676521, 0.166676521, 0.166676521,
-  0.499991506, 0.499991506, 0.499991506, 0.499991506,
-  0.999999701, 0.999999701, 0.999999701, 0.999999701,
-  1, 1, 1, 1,
-  -87.3365448, -87.3365448, -87.3365448, -87.3365448, // 9: log of the smallest normal f32; below, the result is 0
+  1.44269504088896341, // 0: log2 e
+  0.5, // 1
+  -0.693147180559945309, // 2: -ln 2
+  0.00828929059, // 3..8: exp r, from the highest power
+  0.0418978221,
+  0.166676521,
+  0.499991506,
+  0.999999701,
+  1,
+  -87.3365448, // 9: log of the smallest normal f32; below, the result is 0
 ])
-
-// @ts-ignore: decorator
-@inline
-function at(i: usize): v128 { return v128.load(C + (i << 4)) }
 
 /** exp x for x <= 0, as Vectorized<float>::exp_u20. */
 // @ts-ignore: decorator
 @inline
 function expU20(x: v128): v128 {
-  const clipped = f32x4.max(x, at(9))
-  const n = f32x4.floor(fma(clipped, at(0), at(1)))
-  const r = fma(n, at(2), clipped)
-  let y = fma(at(3), r, at(4))
-  y = fma(y, r, at(5))
-  y = fma(y, r, at(6))
-  y = fma(y, r, at(7))
-  y = fma(y, r, at(8))
+  const clipped = f32x4.max(x, at(C, 9))
+  const n = f32x4.floor(fma(clipped, at(C, 0), at(C, 1)))
+  const r = fma(n, at(C, 2), clipped)
+  let y = fma(at(C, 3), r, at(C, 4))
+  y = fma(y, r, at(C, 5))
+  y = fma(y, r, at(C, 6))
+  y = fma(y, r, at(C, 7))
+  y = fma(y, r, at(C, 8))
   const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(126)), 23) // 2^(n - 1)
-  return v128.andnot(f32x4.mul(f32x4.mul(y, power), f32x4.splat(2)), f32x4.lt(x, at(9)))
+  return v128.andnot(f32x4.mul(f32x4.mul(y, power), f32x4.splat(2)), f32x4.lt(x, at(C, 9)))
 }
 
 /** As causal_softmax, but rows are left undivided; 1 / sum of row r goes to reciprocals[r]. Items: rows. */

@@ -9,14 +9,14 @@ export const AWAY: i32 = 0
 export const EVEN: i32 = 1
 export const NONE: i32 = 2
 
-const SIGNLESS = memory.data<u32>([0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff])
-const TOP = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000])
-const HALF = memory.data<u32>([0x8000, 0x8000, 0x8000, 0x8000])
-const BELOW_HALF = memory.data<u32>([0x7fff, 0x7fff, 0x7fff, 0x7fff])
-const ONE_BIT = memory.data<u32>([1, 1, 1, 1])
-const NAN = memory.data<u32>([0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000])
-const INF = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000])
-const LAST_OK = memory.data<u32>([0x7f7fffd3, 0x7f7fffd3, 0x7f7fffd3, 0x7f7fffd3])
+const SIGNLESS = memory.data<u32>([0x7fffffff])
+const TOP = memory.data<u32>([0xffff0000])
+const HALF = memory.data<u32>([0x8000])
+const BELOW_HALF = memory.data<u32>([0x7fff])
+const ONE_BIT = memory.data<u32>([1])
+const NAN = memory.data<u32>([0x7fc00000])
+const INF = memory.data<u32>([0x7f800000])
+const LAST_OK = memory.data<u32>([0x7f7fffd3])
 
 /** The same as types: a type argument is known when code is compiled, so only the code of one rounding is, however deep functions are inlined. */
 export class Away {}
@@ -38,15 +38,15 @@ export function step<R>(x: v128): v128 {
 /** The constants of stepBy: an engine loads what step names at every use in a loop. */
 // @ts-ignore: decorator
 @inline
-export function halfOf<R>(): v128 { return idof<R>() == idof<Even>() ? v128.load(BELOW_HALF) : v128.load(HALF) }
+export function halfOf<R>(): v128 { return idof<R>() == idof<Even>() ? v128.load32_splat(BELOW_HALF) : v128.load32_splat(HALF) }
 // @ts-ignore: decorator
 @inline
-export function topMask(): v128 { return v128.load(TOP) }
+export function topMask(): v128 { return v128.load32_splat(TOP) }
 
 /** All bits but the sign. */
 // @ts-ignore: decorator
 @inline
-export function signless(): v128 { return v128.load(SIGNLESS) }
+export function signless(): v128 { return v128.load32_splat(SIGNLESS) }
 
 /** As step, of halfOf<R>() and topMask(). */
 // @ts-ignore: decorator
@@ -54,7 +54,7 @@ export function signless(): v128 { return v128.load(SIGNLESS) }
 export function stepBy<R>(x: v128, half: v128, top: v128): v128 {
   if (idof<R>() != idof<Even>() && idof<R>() != idof<Away>()) return x
   const bits = f32x4.add(x, f32x4.splat(0)), up = i32x4.add(bits, half)
-  if (idof<R>() == idof<Even>()) return v128.and(i32x4.add(up, v128.and(i32x4.shr_u(bits, 16), v128.load(ONE_BIT))), top)
+  if (idof<R>() == idof<Even>()) return v128.and(i32x4.add(up, v128.and(i32x4.shr_u(bits, 16), v128.load32_splat(ONE_BIT))), top)
   return v128.and(up, top)
 }
 
@@ -63,9 +63,9 @@ export function stepBy<R>(x: v128, half: v128, top: v128): v128 {
 @inline
 export function rounded<R>(x: v128): v128 {
   if (idof<R>() != idof<Even>() && idof<R>() != idof<Away>()) return x
-  const magnitude = v128.and(x, v128.load(SIGNLESS))
-  const bad = v128.and(i32x4.gt_s(magnitude, v128.load(LAST_OK)), i32x4.ne(magnitude, v128.load(INF)))
-  return v128.bitselect(v128.load(NAN), step<R>(x), bad)
+  const magnitude = v128.and(x, v128.load32_splat(SIGNLESS))
+  const bad = v128.and(i32x4.gt_s(magnitude, v128.load32_splat(LAST_OK)), i32x4.ne(magnitude, v128.load32_splat(INF)))
+  return v128.bitselect(v128.load32_splat(NAN), step<R>(x), bad)
 }
 
 /** As rounded, the rounding given as a number: a constant, or a branch stays. */

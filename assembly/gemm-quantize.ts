@@ -178,11 +178,11 @@ function unsignedLeast(x: v128): u32 { return min(min(<u32>i32x4.extract_lane(x,
 // @ts-ignore: decorator
 @inline
 function quantized<R, How>(x: v128, lowest: v128, limit: v128, minusLimit: v128, toStep: v128, exponent: v128, one: v128): v128 {
-  const y = idof<R>() == idof<Away>() && idof<How>() == idof<Away>() ? i32x4.add(x, v128.load(HALF)) : step<R>(x)
+  const y = idof<R>() == idof<Away>() && idof<How>() == idof<Away>() ? i32x4.add(x, v128.load32_splat(HALF)) : step<R>(x)
   const c = i32x4.add(i32x4.max_s(v128.and(y, exponent), lowest), toStep), z = idof<How>() == idof<Away>() ? v128.or(y, one) : y
   return f32x4.pmax(f32x4.pmin(f32x4.sub(f32x4.add(z, c), c), limit), minusLimit)
 }
-const HALF = memory.data<u32>([0x8000, 0x8000, 0x8000, 0x8000])
+const HALF = memory.data<u32>([0x8000])
 
 /**
  * Lanes of n rows of the block in `count` panels, each `width` lanes further and `panel` bytes from the one before; rows of a panel `toRow` bytes apart. Eight lanes

@@ -1,4 +1,10 @@
-// Ragged ends: the last 1..3 elements of a range go through the same four-lane arithmetic as the rest, so that a tail has no formula of its own.
+// Lanes of vectors: constants in all of them, and ragged ends. At an end the last 1..3 elements of a range go through the same four-lane arithmetic as the rest,
+// so that a tail has no formula of its own.
+
+/** Word i of a table in all lanes: one operation, of 128 or 256 bits (a splat of a constant some engines build anew in every turn of a loop). */
+// @ts-ignore: decorator
+@inline
+export function at(table: usize, i: usize): v128 { return v128.load32_splat(table + (i << 2)) }
 
 /** The first `n` (1..3) f32 at `ptr` in lanes 0..n-1, zero above. Reads nothing beyond them. */
 export function loadPart(ptr: usize, n: i32): v128 {
