@@ -119,8 +119,8 @@ function forwardLoop<Kind, R>(slope: f32, x: usize, y: usize, begin: i32, end: i
   if (idof<R>() == idof<Exact>()) for (; i + 8 <= end; i += 8) {
     const o = <usize>i << 2
     const low = forward<Kind, R>(s, v128.load(x + o)), high = forward<Kind, R>(s, v128.load(x + o, 16))
-    v128.store(y + o, low)
     v128.store(y + o, high, 16)
+    v128.store(y + o, low)
   }
   for (; i < end; i += 4) {
     const o = <usize>i << 2, n = end - i
@@ -136,8 +136,8 @@ function backwardLoop<Kind, R, B>(slope: f32, x: usize, dy: usize, dx: usize, be
   if (idof<R>() == idof<Exact>()) for (; i + 8 <= end; i += 8) {
     const o = <usize>i << 2
     const low = backward<Kind, R, B>(s, v128.load(x + o), v128.load(dy + o)), high = backward<Kind, R, B>(s, v128.load(x + o, 16), v128.load(dy + o, 16))
-    v128.store(dx + o, low)
     v128.store(dx + o, high, 16)
+    v128.store(dx + o, low)
   }
   for (; i < end; i += 4) {
     const o = <usize>i << 2, n = end - i

@@ -64,10 +64,10 @@ function e4m3_scale(byte: i32): f32 {
       y1 = f32x4.mul(y1, v128.load(s1))
       y2 = f32x4.mul(y2, v128.load(s2))
       y3 = f32x4.mul(y3, v128.load(s3))
-      v128.store(to, y0)
       v128.store(to, y1, 16)
-      v128.store(to, y2, 32)
+      v128.store(to, y0)
       v128.store(to, y3, 48)
+      v128.store(to, y2, 32)
     }
     scales = s3 + next
   }

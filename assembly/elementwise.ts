@@ -22,8 +22,8 @@ function binary(op: i32, a: usize, b: usize, out: usize, begin: i32, end: i32): 
   for (; i + 8 <= end; i += 8) {
     const o = <usize>i << 2
     const low = combine(op, v128.load(a + o), v128.load(b + o)), high = combine(op, v128.load(a + o, 16), v128.load(b + o, 16))
-    v128.store(out + o, low)
     v128.store(out + o, high, 16)
+    v128.store(out + o, low)
   }
   for (; i < end; i += 4) {
     const o = <usize>i << 2, rest = end - i

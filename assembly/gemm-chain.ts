@@ -37,10 +37,10 @@ function chain<Sum>(start: v128, a: usize, b0: usize, b1: usize, b2: usize, b3: 
     const n = min(4, K - k)
     const x0 = loadSome(b0, n), x1 = loadSome(b1, n), x2 = loadSome(b2, n), x3 = loadSome(b3, n)
     const p = v128.shuffle<i32>(x0, x1, 0, 4, 1, 5), q = v128.shuffle<i32>(x2, x3, 0, 4, 1, 5), r = v128.shuffle<i32>(x0, x1, 2, 6, 3, 7), s = v128.shuffle<i32>(x2, x3, 2, 6, 3, 7)
-    v128.store(scratch, v128.shuffle<i64>(p, q, 0, 2))
     v128.store(scratch, v128.shuffle<i64>(p, q, 1, 3), 16)
-    v128.store(scratch, v128.shuffle<i64>(r, s, 0, 2), 32)
+    v128.store(scratch, v128.shuffle<i64>(p, q, 0, 2))
     v128.store(scratch, v128.shuffle<i64>(r, s, 1, 3), 48)
+    v128.store(scratch, v128.shuffle<i64>(r, s, 0, 2), 32)
     const end = a + (<usize>n << 2)
     for (let at = scratch; a != end; a += 4, at += 16) acc = step<Sum>(acc, v128.load32_splat(a), v128.load(at))
     b0 += 16

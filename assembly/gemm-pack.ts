@@ -35,10 +35,10 @@ function gather(to: usize, W: i32, from: usize, lane: usize, k: usize, lanes: i3
 function copy16(to: usize, from: usize, k: usize, kc: usize): void {
   do {
     const x0 = v128.load(from), x1 = v128.load(from, 16), x2 = v128.load(from, 32), x3 = v128.load(from, 48)
-    v128.store(to, x0)
     v128.store(to, x1, 16)
-    v128.store(to, x2, 32)
+    v128.store(to, x0)
     v128.store(to, x3, 48)
+    v128.store(to, x2, 32)
     to += 64
     from += k
   } while (--kc)
@@ -47,8 +47,8 @@ function copy16(to: usize, from: usize, k: usize, kc: usize): void {
 function copy8(to: usize, from: usize, k: usize, kc: usize): void {
   do {
     const x0 = v128.load(from), x1 = v128.load(from, 16)
-    v128.store(to, x0)
     v128.store(to, x1, 16)
+    v128.store(to, x0)
     to += 32
     from += k
   } while (--kc)

@@ -139,8 +139,8 @@ function finishColumns<R>(c: usize, cRow: usize, rows: i32, count: i32, biased: 
 function finishPlain<R>(c: usize, cRow: usize, rows: i32, count: i32): void {
   for (; rows; rows--, c += cRow) for (let p = c, stop = c + bytes(count, 1); p < stop; p += 32) {
     const x = step<R>(v128.load(p)), y = step<R>(v128.load(p, 16))
-    v128.store(p, x)
     v128.store(p, y, 16)
+    v128.store(p, x)
   }
 }
 
@@ -148,8 +148,8 @@ function finishPlain<R>(c: usize, cRow: usize, rows: i32, count: i32): void {
 function finishBiased<R>(c: usize, cRow: usize, rows: i32, count: i32): void {
   for (; rows; rows--, c += cRow) for (let p = c, b = scratch, stop = c + bytes(count, 1); p < stop; p += 32, b += 32) {
     const x = step<R>(f32x4.add(step<R>(v128.load(p)), v128.load(b))), y = step<R>(f32x4.add(step<R>(v128.load(p, 16)), v128.load(b, 16)))
-    v128.store(p, x)
     v128.store(p, y, 16)
+    v128.store(p, x)
   }
 }
 

@@ -74,16 +74,16 @@ function gatherColumns(from: usize, stride: usize, n: i32, lanes: i32): void {
       const n = i32x4.max_s(i32x4.max_s(v128.and(y0, magnitude), v128.and(y1, magnitude)), i32x4.max_s(v128.and(y2, magnitude), v128.and(y3, magnitude)))
       const m1 = i32x4.max_s(m, v128.load(maxima + o)), n1 = i32x4.max_s(n, v128.load(maxima + o, 16))
       const p = to + o
-      v128.store(maxima + o, m1)
       v128.store(maxima + o, n1, 16)
-      v128.store(p, x0)
+      v128.store(maxima + o, m1)
       v128.store(p, y0, 16)
-      v128.store(p, x1, ROW)
+      v128.store(p, x0)
       v128.store(p, y1, ROW + 16)
-      v128.store(p, x2, 2 * ROW)
+      v128.store(p, x1, ROW)
       v128.store(p, y2, 2 * ROW + 16)
-      v128.store(p, x3, 3 * ROW)
+      v128.store(p, x2, 2 * ROW)
       v128.store(p, y3, 3 * ROW + 16)
+      v128.store(p, x3, 3 * ROW)
     }
   }
 }
@@ -101,19 +101,19 @@ function gatherRows(to: usize, r0: usize, stride: usize, n: i32, maxima: usize):
     const p1 = v128.shuffle<f32>(a0, a1, 2, 3, 6, 7), q1 = v128.shuffle<f32>(b0, b1, 2, 3, 6, 7)
     const p2 = v128.shuffle<f32>(c0, c1, 0, 1, 4, 5), q2 = v128.shuffle<f32>(d0, d1, 0, 1, 4, 5)
     const p3 = v128.shuffle<f32>(c0, c1, 2, 3, 6, 7), q3 = v128.shuffle<f32>(d0, d1, 2, 3, 6, 7)
-    v128.store(to, p0)
     v128.store(to, q0, 16)
-    v128.store(to, p1, ROW)
+    v128.store(to, p0)
     v128.store(to, q1, ROW + 16)
-    v128.store(to, p2, 2 * ROW)
+    v128.store(to, p1, ROW)
     v128.store(to, q2, 2 * ROW + 16)
-    v128.store(to, p3, 3 * ROW)
+    v128.store(to, p2, 2 * ROW)
     v128.store(to, q3, 3 * ROW + 16)
+    v128.store(to, p3, 3 * ROW)
     m0 = i32x4.max_s(m0, i32x4.max_s(i32x4.max_s(v128.and(p0, magnitude), v128.and(p1, magnitude)), i32x4.max_s(v128.and(p2, magnitude), v128.and(p3, magnitude))))
     m1 = i32x4.max_s(m1, i32x4.max_s(i32x4.max_s(v128.and(q0, magnitude), v128.and(q1, magnitude)), i32x4.max_s(v128.and(q2, magnitude), v128.and(q3, magnitude))))
   }
-  v128.store(maxima, m0)
   v128.store(maxima, m1, 16)
+  v128.store(maxima, m0)
 }
 
 /** The same of `count` lanes, `lane` bytes apart, into columns [first, lanes) of the block; zeros where no lane is left. Any n. */
@@ -146,12 +146,12 @@ function ordinaryLanes(lanes: i32, rounding: i32): bool {
     high1 = i32x4.max_u(high1, limit1)
     low = i32x4.min_u(low, lowest)
     low1 = i32x4.min_u(low1, lowest1)
-    v128.store(p, lowest, WORDS)
     v128.store(p, lowest1, WORDS + 16)
-    v128.store(p, limit, 2 * WORDS)
+    v128.store(p, lowest, WORDS)
     v128.store(p, limit1, 2 * WORDS + 16)
-    v128.store(p, f32x4.neg(limit), 3 * WORDS)
+    v128.store(p, limit, 2 * WORDS)
     v128.store(p, f32x4.neg(limit1), 3 * WORDS + 16)
+    v128.store(p, f32x4.neg(limit), 3 * WORDS)
   }
   all = v128.and(all, all1)
   high = i32x4.max_u(high, high1)
@@ -198,8 +198,8 @@ function sweep<R, How>(to: usize, toRow: usize, panel: usize, width: usize, from
     for (let p = from, q = to, stop = from + rows; p < stop; p += ROW, q += toRow) {
       const y0 = quantized<R, How>(v128.load(p), lowest0, limit0, minus0, toStep, exponent, one)
       const y1 = quantized<R, How>(v128.load(p, 16), lowest1, limit1, minus1, toStep, exponent, one)
-      v128.store(q, y0)
       v128.store(q, y1, 16)
+      v128.store(q, y0)
     }
   }
 }

@@ -50,8 +50,8 @@ function exponentials(kept: bool, row: usize, to: usize, shift: v128, C: i32): f
   for (; c + 8 <= C; c += 8) {
     const p = row + (<usize>c << 2), low = exp(f32x4.sub(v128.load(p), shift)), high = exp(f32x4.sub(v128.load(p, 16), shift))
     if (kept) {
-      v128.store(to + (<usize>c << 2), low)
       v128.store(to + (<usize>c << 2), high, 16)
+      v128.store(to + (<usize>c << 2), low)
     }
     sums = f32x4.add(f32x4.add(sums, low), high)
   }

@@ -79,11 +79,11 @@ export function mma_pack_fp4(packed: usize, codes: usize, nibbles: i32, scales: 
           const e = v128.load(scratch + EXPONENTS_AT + g), unit = v128.bitselect(e, least, spread)
           scale_group(column, stride, scratch + PAIRS_AT + (g << 2), e, unit, v128.load(scratch + SIGNIFICANDS_AT + g))
           const f = v128.or(i32x4.shl(i32x4.add(unit, exponent), 20), half), p = v128.and(i32x4.shl(i32x4.add(e, i32x4.splat(1023)), 20), i32x4.ne(v128.load(scratch + SIGNIFICANDS_AT + g), zero))
-          v128.store(factor, v128.shuffle<i32>(zero, f, 0, 4, 1, 5))
           v128.store(factor, v128.shuffle<i32>(zero, f, 2, 6, 3, 7), 16)
+          v128.store(factor, v128.shuffle<i32>(zero, f, 0, 4, 1, 5))
           const power = factor + (<usize>width << 5)
-          v128.store(power, v128.shuffle<i32>(zero, p, 0, 4, 1, 5))
           v128.store(power, v128.shuffle<i32>(zero, p, 2, 6, 3, 7), 16)
+          v128.store(power, v128.shuffle<i32>(zero, p, 0, 4, 1, 5))
           column += stride << 3
           factor += stride << 1
         }
@@ -116,10 +116,10 @@ function decode_rows(row: i32, k0: i32, kind: i32): v128 {
     const c = v128.shuffle<i16>(x0, x1, 4, 12, 5, 13, 6, 14, 7, 15), d = v128.shuffle<i16>(x2, x3, 4, 12, 5, 13, 6, 14, 7, 15)
     const p0 = v128.shuffle<i32>(a, b, 0, 4, 1, 5), p1 = v128.shuffle<i32>(a, b, 2, 6, 3, 7), p2 = v128.shuffle<i32>(c, d, 0, 4, 1, 5), p3 = v128.shuffle<i32>(c, d, 2, 6, 3, 7)
     const pairs = scratch + PAIRS_AT + (g << 6)
-    v128.store(pairs, p0)
     v128.store(pairs, p1, 16)
-    v128.store(pairs, p2, 32)
+    v128.store(pairs, p0)
     v128.store(pairs, p3, 48)
+    v128.store(pairs, p2, 32)
     let any = v128.or(v128.or(p0, p1), v128.or(p2, p3)) // two pairs of each row, 16 bits each
     any = i32x4.extend_low_i16x8_s(v128.or(any, v128.shuffle<i32>(any, any, 2, 3, 0, 1)))
     const byte = v128.swizzle(bytes, v128.load(SCALE_BYTES + ((blockSize == 16 ? g : g >> 1) << 4)))

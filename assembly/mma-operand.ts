@@ -154,10 +154,10 @@ export function decode_group_step(halves: usize, words: usize, codes: usize, nib
     const x = v128.load(from), y = v128.load(from, 16)
     const xl = v128.swizzle(table, v128.and(x, low)), xh = v128.swizzle(table, i8x16.shr_u(x, 4))
     const yl = v128.swizzle(table, v128.and(y, low)), yh = v128.swizzle(table, i8x16.shr_u(y, 4))
-    v128.store(halves, v128.shuffle<i8>(xl, xh, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23))
     v128.store(halves, v128.shuffle<i8>(xl, xh, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 16)
-    v128.store(halves, v128.shuffle<i8>(yl, yh, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), 32)
+    v128.store(halves, v128.shuffle<i8>(xl, xh, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23))
     v128.store(halves, v128.shuffle<i8>(yl, yh, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 48)
+    v128.store(halves, v128.shuffle<i8>(yl, yh, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), 32)
   } else {
     for (let i: usize = 0; i < 64; i += 16) v128.store(halves + i, v128.swizzle(table, v128.and(v128.load(from + i), low)))
   }

@@ -80,8 +80,8 @@ function values(to: usize, panel: usize, cold: usize, width: i32, k: i32): void 
         x = f64x2.add(v128.load(to + p), f64x2.mul(x, weight))
         y = f64x2.add(v128.load(to + p, 16), f64x2.mul(y, weight))
       }
-      v128.store(to + p, x)
       v128.store(to + p, y, 16)
+      v128.store(to + p, x)
     }
   }
 }

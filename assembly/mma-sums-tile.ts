@@ -57,8 +57,8 @@ export function finish<In>(integers: usize, fa: usize, fb: usize, from: usize, t
       any1 = v128.or(any1, f64x2.ne(c1, rounded(c1, m1)))
       most0 = f64x2.pmax(most0, v128.and(c0, magnitude))
       most1 = f64x2.pmax(most1, v128.and(c1, magnitude))
-      v128.store(to, d0)
       v128.store(to, d1, 16)
+      v128.store(to, d0)
       from += 32
       fb += 32
       to += 32
@@ -66,10 +66,10 @@ export function finish<In>(integers: usize, fa: usize, fb: usize, from: usize, t
     fb -= 128
     fa += 8
   }
-  v128.store(told, any0)
   v128.store(told, any1, 16)
-  v128.store(told, most0, 32)
+  v128.store(told, any0)
   v128.store(told, most1, 48)
+  v128.store(told, most0, 32)
 }
 
 /** The lanes, a bit each, of whose `from` finish tells, unless RZ(from + sums) is the same with 2^(H - F) less of it. `masks`: 512 bytes to work in. */
@@ -96,8 +96,8 @@ export function lanes_in_doubt<In>(integers: usize, fa: usize, fb: usize, from: 
     const y0 = f64x2.sub(x0, v128.or(v128.and(c0, sign), f64x2.mul(t0, ulp))), y1 = f64x2.sub(x1, v128.or(v128.and(c1, sign), f64x2.mul(t1, ulp)))
     const f0 = v128.and(f64x2.ne(c0, rounded(c0, f64x2.mul(t0, many))), f64x2.ne(v128.and(x0, keep), v128.and(y0, keep)))
     const f1 = v128.and(f64x2.ne(c1, rounded(c1, f64x2.mul(t1, many))), f64x2.ne(v128.and(x1, keep), v128.and(y1, keep)))
-    v128.store(masks, f0)
     v128.store(masks, f1, 16)
+    v128.store(masks, f0)
     masks += 32
     from += 32
   }
@@ -117,8 +117,8 @@ export function mark_cut(x: usize, y: usize, fa: usize, fb: usize, from: usize, 
       const m0 = f64x2.mul(f64x2.pmax(v128.and(v128.load(from), exponent), h0), many), m1 = f64x2.mul(f64x2.pmax(v128.and(v128.load(from, 16), exponent), h1), many)
       const p0 = f64x2.mul(v128.load(y), factor), p1 = f64x2.mul(v128.load(y, 16), factor)
       const f0 = f64x2.ne(p0, rounded(p0, m0)), f1 = f64x2.ne(p1, rounded(p1, m1))
-      v128.store(masks, f0)
       v128.store(masks, f1, 16)
+      v128.store(masks, f0)
       from += 32
       fb += 32
       y += 32
@@ -141,8 +141,8 @@ export function add_scaled(integers: usize, fa: usize, fb: usize, weight: f64): 
     do {
       const n = v128.load(integers)
       const s0 = f64x2.add(v128.load(sums), low_sums(n, magic, fb, unit)), s1 = f64x2.add(v128.load(sums, 16), high_sums(n, magic, fb, unit))
-      v128.store(sums, s0)
       v128.store(sums, s1, 16)
+      v128.store(sums, s0)
       integers += 16
       fb += 32
       sums += 32

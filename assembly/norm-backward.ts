@@ -94,8 +94,8 @@ function shiftWhole<B>(ds: usize, dx: usize, D: i32, by: f32): void {
   const shift = f32x4.splat(by)
   for (const stop = ds + (<usize>(D & -8) << 2); ds < stop; ds += 32, dx += 32) {
     const low = stepBy<B>(f32x4.sub(v128.load(ds), shift), half, top), high = stepBy<B>(f32x4.sub(v128.load(ds, 16), shift), half, top)
-    v128.store(dx, low)
     v128.store(dx, high, 16)
+    v128.store(dx, low)
   }
 }
 
@@ -189,10 +189,10 @@ function addTermsWhole<F, S, B>(x: usize, g: usize, dgamma: usize, dbeta: usize,
     const w = f32x4.add(v128.load(dgamma), stepBy<B>(f32x4.mul(G, normalized<F, S>(half, top, stepBy<F>(v128.load(x), half, top), mu, inverse)), half, top))
     const w1 = f32x4.add(v128.load(dgamma, 16), stepBy<B>(f32x4.mul(G1, normalized<F, S>(half, top, stepBy<F>(v128.load(x, 16), half, top), mu, inverse)), half, top))
     const b = f32x4.add(v128.load(dbeta), G), b1 = f32x4.add(v128.load(dbeta, 16), G1)
-    v128.store(dgamma, w)
     v128.store(dgamma, w1, 16)
-    v128.store(dbeta, b)
+    v128.store(dgamma, w)
     v128.store(dbeta, b1, 16)
+    v128.store(dbeta, b)
   }
 }
 

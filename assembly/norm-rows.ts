@@ -24,10 +24,10 @@ export function code<R>(): i32 { return idof<R>() == idof<Even>() ? EVEN : idof<
 // @ts-ignore: decorator
 @inline
 export function spill(sums: usize, s0: v128, s1: v128, s2: v128, s3: v128): void {
-  v128.store(sums, s0)
   v128.store(sums, s1, 16)
-  v128.store(sums, s2, 32)
+  v128.store(sums, s0)
   v128.store(sums, s3, 48)
+  v128.store(sums, s2, 32)
 }
 
 /** Add the terms of elements c..c+3, c a multiple of 4, of which n exist. */

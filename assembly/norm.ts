@@ -102,8 +102,8 @@ function scaleWhole<F, S>(row: usize, y: usize, W: usize, B: usize, D: i32, i: f
   const inverse = f32x4.splat(i)
   for (const stop = row + (<usize>(D & -8) << 2); row < stop; row += 32, y += 32, W += 32, B += 32) {
     const low = scaled<F, S>(half, top, v128.load(row), inverse, v128.load(W), v128.load(B)), high = scaled<F, S>(half, top, v128.load(row, 16), inverse, v128.load(W, 16), v128.load(B, 16))
-    v128.store(y, low)
     v128.store(y, high, 16)
+    v128.store(y, low)
   }
 }
 

@@ -146,14 +146,14 @@ function words_of<R>(maxima: usize, words: usize, n: i32): void {
     const f0 = factor_of<R>(s0, by, one, top), f1 = factor_of<R>(s1, by, one, top)
     const p0 = f32x4.mul(s0, decode), p1 = f32x4.mul(s1, decode)
     const o0 = v128.and(i32x4.gt_s(infinity, m0), i32x4.lt_u(i32x4.sub(f0, unit), span)), o1 = v128.and(i32x4.gt_s(infinity, m1), i32x4.lt_u(i32x4.sub(f1, unit), span))
-    v128.store(words, f0)
     v128.store(words, f1, 16)
-    v128.store(words, p0, PRODUCT)
+    v128.store(words, f0)
     v128.store(words, p1, PRODUCT + 16)
-    v128.store(words, byte0, BYTE)
+    v128.store(words, p0, PRODUCT)
     v128.store(words, byte1, BYTE + 16)
-    v128.store(words, o0, ORDINARY)
+    v128.store(words, byte0, BYTE)
     v128.store(words, o1, ORDINARY + 16)
+    v128.store(words, o0, ORDINARY)
   }
 }
 

@@ -66,10 +66,10 @@ function block_values<By>(to: usize, from: usize, n: i32, words: usize): void {
     const t2 = scaled_four<By>(v128.load(from, 32), f, tensor, zero), t3 = scaled_four<By>(v128.load(from, 48), f, tensor, zero)
     const y0 = values_of(t0, p, magnitude, exponent, lowest, step, six), y1 = values_of(t1, p, magnitude, exponent, lowest, step, six)
     const y2 = values_of(t2, p, magnitude, exponent, lowest, step, six), y3 = values_of(t3, p, magnitude, exponent, lowest, step, six)
-    v128.store(to, y0)
     v128.store(to, y1, 16)
-    v128.store(to, y2, 32)
+    v128.store(to, y0)
     v128.store(to, y3, 48)
+    v128.store(to, y2, 32)
   }
 }
 
@@ -79,8 +79,8 @@ function lane_values<By>(to: usize, from: usize, n: i32, words: usize): void {
   for (const stop = from + (<usize>n << 2); from < stop; words += 32, from += 32, to += 32) {
     const t0 = scaled_four<By>(v128.load(from), v128.load(words), tensor, zero), t1 = scaled_four<By>(v128.load(from, 16), v128.load(words, 16), tensor, zero)
     const y0 = values_of(t0, v128.load(words, PRODUCT), magnitude, exponent, lowest, step, six), y1 = values_of(t1, v128.load(words, PRODUCT + 16), magnitude, exponent, lowest, step, six)
-    v128.store(to, y0)
     v128.store(to, y1, 16)
+    v128.store(to, y0)
   }
 }
 

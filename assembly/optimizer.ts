@@ -32,12 +32,12 @@ function adamEights(p: usize, g: usize, m: usize, v: usize, step: usize, weight1
     const first = adamFirst(v128.load(m + o), gradient, w1), first1 = adamFirst(v128.load(m + o, 16), gradient1, w1)
     const second = adamSecond(v128.load(v + o), gradient, b2, w2), second1 = adamSecond(v128.load(v + o, 16), gradient1, b2, w2)
     const next = adamValue(value, first, second, minusSize, root, shrink, e), next1 = adamValue(value1, first1, second1, minusSize, root, shrink, e)
-    v128.store(m + o, first)
     v128.store(m + o, first1, 16)
-    v128.store(v + o, second)
+    v128.store(m + o, first)
     v128.store(v + o, second1, 16)
-    v128.store(p + o, next)
+    v128.store(v + o, second)
     v128.store(p + o, next1, 16)
+    v128.store(p + o, next)
   }
 }
 

@@ -44,10 +44,10 @@ export function philox_x4(out: usize, index: u32, stream: u32, stepLow: u32, ste
   // Lanes are counters; transpose so that each counter's four words lie together.
   const low01 = v128.shuffle<i32>(c0, c1, 0, 4, 1, 5), low23 = v128.shuffle<i32>(c2, c3, 0, 4, 1, 5)
   const high01 = v128.shuffle<i32>(c0, c1, 2, 6, 3, 7), high23 = v128.shuffle<i32>(c2, c3, 2, 6, 3, 7)
-  v128.store(out, v128.shuffle<i64>(low01, low23, 0, 2))
   v128.store(out, v128.shuffle<i64>(low01, low23, 1, 3), 16)
-  v128.store(out, v128.shuffle<i64>(high01, high23, 0, 2), 32)
+  v128.store(out, v128.shuffle<i64>(low01, low23, 0, 2))
   v128.store(out, v128.shuffle<i64>(high01, high23, 1, 3), 48)
+  v128.store(out, v128.shuffle<i64>(high01, high23, 0, 2), 32)
 }
 
 /** Raw words of a stream: dst[4i .. 4i + 3] = block i. `step` points at a u64 step counter. Items: blocks of 4 words. */

@@ -30,20 +30,20 @@ function write_words(maxima: usize, words: usize, w: i32): void {
     const a0 = v128.bitselect(one, m0, i32x4.eq(m0, none)), a1 = v128.bitselect(one, m1, i32x4.eq(m1, none))
     const low0 = lowest_words(a0), low1 = lowest_words(a1), limit0 = i32x4.add(low0, limit), limit1 = i32x4.add(low1, limit)
     const ordinary0 = ordinary_lanes(a0), ordinary1 = ordinary_lanes(a1)
-    v128.store(words, low0)
     v128.store(words, low1, 16)
-    v128.store(words, limit0, LIMIT)
+    v128.store(words, low0)
     v128.store(words, limit1, LIMIT + 16)
-    v128.store(words, ordinary0, ORDINARY)
+    v128.store(words, limit0, LIMIT)
     v128.store(words, ordinary1, ORDINARY + 16)
+    v128.store(words, ordinary0, ORDINARY)
   }
 }
 
 function write_tiny_words(words: usize, w: i32): void {
   for (const stop = words + (<usize>w << 2); words < stop; words += 32) {
     const t0 = tiny_words(v128.load(words)), t1 = tiny_words(v128.load(words, 16))
-    v128.store(words, t0, TINY_WORD)
     v128.store(words, t1, TINY_WORD + 16)
+    v128.store(words, t0, TINY_WORD)
   }
 }
 
@@ -88,8 +88,8 @@ export function ordinary_run(words: usize, w: i32, group: i32): i32 {
       const low0 = v128.load(w), low1 = v128.load(w, 16)
       const y0 = quantize_vector<How, Sign>(v128.load(from + c), low0, idof<Sign>() == idof<Torch>() ? v128.load(w, LIMIT) : i32x4.add(low0, limit), i32x4.add(low0, toHalf), v128.load(w, TINY_WORD), step, shift, exponent, magnitude, one)
       const y1 = quantize_vector<How, Sign>(v128.load(from + c, 16), low1, idof<Sign>() == idof<Torch>() ? v128.load(w, LIMIT + 16) : i32x4.add(low1, limit), i32x4.add(low1, toHalf), v128.load(w, TINY_WORD + 16), step, shift, exponent, magnitude, one)
-      v128.store(to + c, y0)
       v128.store(to + c, y1, 16)
+      v128.store(to + c, y0)
     }
     from += rowBytes
     to += rowBytes

@@ -14,8 +14,8 @@ function four_rows(maxima: usize, p0: usize, rowBytes: usize, bytes: usize): voi
     const a = i32x4.max_s(i32x4.max_s(v128.and(v128.load(q0), magnitude), v128.and(v128.load(q1), magnitude)), i32x4.max_s(v128.and(v128.load(q2), magnitude), v128.and(v128.load(q3), magnitude)))
     const b = i32x4.max_s(i32x4.max_s(v128.and(v128.load(q0, 16), magnitude), v128.and(v128.load(q1, 16), magnitude)), i32x4.max_s(v128.and(v128.load(q2, 16), magnitude), v128.and(v128.load(q3, 16), magnitude)))
     const m0 = i32x4.max_s(v128.load(m), a), m1 = i32x4.max_s(v128.load(m, 16), b)
-    v128.store(m, m0)
     v128.store(m, m1, 16)
+    v128.store(m, m0)
   }
 }
 
@@ -24,8 +24,8 @@ function one_row(maxima: usize, from: usize, bytes: usize): void {
   const magnitude = magnitude_mask()
   for (let c: usize = 0; c < bytes; c += 32) {
     const m0 = i32x4.max_s(v128.load(maxima + c), v128.and(v128.load(from + c), magnitude)), m1 = i32x4.max_s(v128.load(maxima + c, 16), v128.and(v128.load(from + c, 16), magnitude))
-    v128.store(maxima + c, m0)
     v128.store(maxima + c, m1, 16)
+    v128.store(maxima + c, m0)
   }
 }
 
@@ -65,8 +65,8 @@ function eighths_of_32(to: usize, from: usize, n: i32): void {
   for (const stop = to + (<usize>n << 5); to < stop; to += 32, from += 128) {
     const a = i32x4.max_s(i32x4.max_s(v128.and(v128.load(from), magnitude), v128.and(v128.load(from, 32), magnitude)), i32x4.max_s(v128.and(v128.load(from, 64), magnitude), v128.and(v128.load(from, 96), magnitude)))
     const b = i32x4.max_s(i32x4.max_s(v128.and(v128.load(from, 16), magnitude), v128.and(v128.load(from, 48), magnitude)), i32x4.max_s(v128.and(v128.load(from, 80), magnitude), v128.and(v128.load(from, 112), magnitude)))
-    v128.store(to, a)
     v128.store(to, b, 16)
+    v128.store(to, a)
   }
 }
 
@@ -79,8 +79,8 @@ function eighths_of(to: usize, from: usize, n: i32, size: i32): void {
       a = i32x4.max_s(a, i32x4.max_s(v128.and(v128.load(from), magnitude), v128.and(v128.load(from, 32), magnitude)))
       b = i32x4.max_s(b, i32x4.max_s(v128.and(v128.load(from, 16), magnitude), v128.and(v128.load(from, 48), magnitude)))
     }
-    v128.store(to, a)
     v128.store(to, b, 16)
+    v128.store(to, a)
   }
 }
 

@@ -120,8 +120,8 @@ function columnSum<R>(x: usize, out: usize, rows: i32, C: i32, begin: i32, end: 
 function addEights<R>(x: usize, out: usize, begin: i32, end: i32): void {
   for (let o = <usize>begin << 2, stop = <usize>end << 2; o < stop; o += 32) {
     const low = f32x4.add(v128.load(out + o), rounded<R>(v128.load(x + o))), high = f32x4.add(v128.load(out + o, 16), rounded<R>(v128.load(x + o, 16)))
-    v128.store(out + o, low)
     v128.store(out + o, high, 16)
+    v128.store(out + o, low)
   }
 }
 

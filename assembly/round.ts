@@ -69,8 +69,8 @@ function round_slow(to: usize, from: usize, bytes: usize): void {
       }
       y0 = f32x4.add(v128.and(y0, mask), post)
       y1 = f32x4.add(v128.and(y1, mask), post)
-      v128.store(to, y0)
       v128.store(to, y1, 16)
+      v128.store(to, y0)
     }
     from += 32
     to += 32
