@@ -80,7 +80,11 @@ describe.skipIf(why !== '')(`Slurm${why && ` (skipped: ${why})`}`, () => {
     cluster.slurm('scancel', '--signal=TERM', '--batch', `${job}_1`) // the time limit's way: SIGTERM to the batch script
     await until('the second is back in the queue', () => sweep.state(sweep.entry(1)).state === 'interrupted' && cluster.jobState(`${job}_1`) === 'PENDING', 60, logs)
     expect(Number(readFileSync(join(sweep.runFolder(sweep.entry(1)), 'checkpoint'), 'utf8'))).toBeGreaterThan(0)
-    await until('the first is lost', () => sweep.state(sweep.entry(0)).state === 'lost', 30)
+    await until('the first is lost', () => {
+      if (sweep.state(sweep.entry(0)).state === 'lost') return true
+      cluster.slurm('scancel', '--signal=KILL', '--full', `${job}_0`) // again, should Slurm not have delivered it
+      return false
+    }, 30, logs)
     // A requeued job waits about two minutes before it may start; its run is picked up here and now instead, and the job then finds it finished.
     for (const index of ['0', '1']) expect(blockscale('sweep', 'run', out, '--index', index, '--command', `${process.execPath} ${stub}`).status).toBe(0)
     expect(states(sweep)).toEqual(['finished', 'finished'])
