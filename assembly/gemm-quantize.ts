@@ -2,7 +2,7 @@
 // or columns of the source), then rounded to bf16, quantized and stored where the register tile will read it. Every lane is a column there: no maximum crosses lanes.
 //
 // The sign of a zero is not kept: every sum of the product starts from +0, so that +0 or -0 added to it is the same.
-import { AWAY, Away, EVEN, Even, None, round, roundOne, step } from './bf16'
+import { AWAY, Away, EVEN, Even, halfOf, None, round, roundOne, step } from './bf16'
 import { bytes } from './gemm-driver'
 import { bits, largest, read, smallest } from './gemm-exact'
 import { pack } from './gemm-pack'
@@ -178,11 +178,10 @@ function unsignedLeast(x: v128): u32 { return min(min(<u32>i32x4.extract_lane(x,
 // @ts-ignore: decorator
 @inline
 function quantized<R, How>(x: v128, lowest: v128, limit: v128, minusLimit: v128, toStep: v128, exponent: v128, one: v128): v128 {
-  const y = idof<R>() == idof<Away>() && idof<How>() == idof<Away>() ? i32x4.add(x, v128.load32_splat(HALF)) : step<R>(x)
+  const y = idof<R>() == idof<Away>() && idof<How>() == idof<Away>() ? i32x4.add(x, halfOf<R>()) : step<R>(x)
   const c = i32x4.add(i32x4.max_s(v128.and(y, exponent), lowest), toStep), z = idof<How>() == idof<Away>() ? v128.or(y, one) : y
   return f32x4.pmax(f32x4.pmin(f32x4.sub(f32x4.add(z, c), c), limit), minusLimit)
 }
-const HALF = memory.data<u32>([0x8000])
 
 /**
  * Lanes of n rows of the block in `count` panels, each `width` lanes further and `panel` bytes from the one before; rows of a panel `toRow` bytes apart. Eight lanes
